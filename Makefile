@@ -1,0 +1,31 @@
+# make demo : trains RadioDiff-k² on a local Ray cluster and writes runs/demo/report/report.html
+# make test : style, import layers, and all tests
+# Both make .venv first; a second call reuses it. CONSTRAINTS= installs without the pinned versions (for GPUs).
+
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+VENV := .venv
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test mlflow clean-demo
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable ".[sionna,dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(VENV)/bin/python jobs/demo.py
+
+test: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m pytest
+
+mlflow: $(INSTALLED)
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/demo/mlflow.db
+
+clean-demo:
+	rm -rf runs/demo

@@ -1,0 +1,195 @@
+"""The one config tree. Frozen, unknown keys refused, plain JSON between processes.
+
+A recipe (``raymap.recipes``) returns a whole tree, the command line overrides fields of it by their dotted name, and
+jobs, sweeps, checkpoints and MLflow all carry the same tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator
+from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict
+
+
+class Settings(BaseModel):
+    """Base of every config: frozen, and a key it does not know is an error that names the key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Settings):
+    """Base of the Config nested in every Predictor. ``kind`` is a Literal that names the class in files."""
+
+    kinds: ClassVar[dict[str, type[ModelConfig]]] = {}
+    kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        kind = cls.model_fields["kind"].default
+        if isinstance(kind, str):
+            ModelConfig.kinds[kind] = cls
+
+    @staticmethod
+    def from_dict(values: dict) -> ModelConfig:
+        """Rebuild the config of any registered model. Raises ValueError naming an unknown kind."""
+        kind = values.get("kind")
+        if kind not in ModelConfig.kinds:
+            raise ValueError(f"unknown model kind {kind!r}; known: {', '.join(sorted(ModelConfig.kinds))}")
+        return ModelConfig.kinds[kind].model_validate(values)
+
+
+class OutlineConfig(Settings):
+    """How the k² outline is computed from a gain map; see :func:`raymap.physics.helmholtz.outline`."""
+
+    kind: Literal["k_log", "k_eff", "reference"] = "k_log"
+
+
+class DataConfig(Settings):
+    """Which maps are trained on, and how they are fed."""
+
+    folder: str = Field(
+        "", description="dataset folder (dataset.json and its shards); default: data/ in the job's folder"
+    )
+    batch_size: int = Field(32, ge=1, description="samples per step, over all workers together")
+    augment: bool = Field(True, description="draw one of the 8 symmetries of the square for every sample")
+    outline: OutlineConfig = OutlineConfig()
+    predicted_outlines: str | None = Field(None, description="folder of outlines that DM1 generated for this dataset")
+    max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
+    materialize: bool = Field(
+        True, description="keep the prepared split in the object store; off for sets that do not fit"
+    )
+
+
+class OptimConfig(Settings):
+    """AdamW with linear warm-up and cosine decay, gradient clipping, EMA and autocast."""
+
+    num_steps: int = Field(1000, ge=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    final_learning_rate: float = Field(1e-5, ge=0)
+    warmup_steps: int = Field(50, ge=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    log_every: int = Field(20, ge=1, description="steps between logged points")
+
+
+class WorkersConfig(Settings):
+    """Ray Train workers."""
+
+    num: int = Field(1, ge=0, description="training processes; 0 runs the loop in this process, without a cluster")
+    cpus_each: float = Field(1, gt=0)
+    gpus_each: float = Field(0, ge=0)
+    max_failures: int = Field(3, ge=-1, description="restarts from the last checkpoint before giving up; -1: no limit")
+
+
+class TrackingConfig(Settings):
+    """Where MLflow keeps runs."""
+
+    uri: str | None = Field(
+        None, description="MLflow tracking URI; default: sqlite file mlflow.db in the storage folder"
+    )
+    experiment: str = "raymap"
+
+
+ModelT = TypeVar("ModelT", bound=ModelConfig)
+
+
+class Run(Settings, Generic[ModelT]):
+    """Everything one training needs, and all that a checkpoint needs to be rebuilt."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    storage: str = Field(description="folder or URI under which the run keeps checkpoints and its model")
+    model: SerializeAsAny[ModelT]
+    data: DataConfig
+    optim: OptimConfig = OptimConfig()
+    workers: WorkersConfig = WorkersConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    start_from: dict[str, str] = Field({}, description="part of the model -> folder of a trained model to load into it")
+    seed: int = 0
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model_by_kind(cls, value: Any) -> Any:
+        return ModelConfig.from_dict(value) if isinstance(value, dict) else value
+
+
+class Stage(Settings, Generic[ModelT]):
+    """What is particular to one stage of a method that is trained in several."""
+
+    model: ModelT
+    optim: OptimConfig
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+class _CommandLineOnly(BaseSettings):
+    """Options come from the command line and nowhere else: an environment variable named SEED must not change a run."""
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls, init_settings, **_others):
+        return (init_settings,)
+
+
+def from_command_line(default: SettingsT, argv: Sequence[str], *, prog: str | None = None) -> SettingsT:
+    """``default`` with the fields that ``argv`` names replaced, e.g. ``--optim.num_steps 50 --seed 3``.
+
+    Every field of the tree is an option, nested ones by their dotted name. Ends the process with a usage message for an
+    unknown option, and raises pydantic's ValidationError (a ValueError) for a value that is not allowed.
+    """
+    kind = type(default)
+    fields = {name: (info.annotation, getattr(default, name)) for name, info in kind.model_fields.items()}
+    command_line = create_model(
+        kind.__name__.split("[")[0],
+        __base__=_CommandLineOnly,
+        __doc__=kind.__doc__,
+        **{
+            name: (annotation, Field(value, description=kind.model_fields[name].description))
+            for name, (annotation, value) in fields.items()
+        },
+    )
+    command_line.model_config.update(
+        SettingsConfigDict(
+            extra="forbid",
+            nested_model_default_partial_update=True,
+            cli_prog_name=prog,
+            cli_hide_none_type=True,
+            cli_avoid_json=True,
+            cli_implicit_flags=True,
+        )
+    )
+    values = CliApp.run(command_line, cli_args=list(argv))
+    return kind.model_validate({name: getattr(values, name) for name in fields})
+
+
+def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> plain value, for tables and MLflow parameters."""
+
+    def walk(values: dict, prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for key, value in values.items():
+            flat.update(
+                walk(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+            )
+        return flat
+
+    return walk(settings.model_dump(mode="json"), prefix)
+
+
+def sized(
+    recipe: Callable[[str], SettingsT], argv: Sequence[str], *, default: str, flag: str = "size"
+) -> tuple[SettingsT, list[str]]:
+    """``recipe(size)`` for the ``--size`` in ``argv`` and the arguments that are left for :func:`from_command_line`."""
+
+    class First(_CommandLineOnly):
+        model_config = SettingsConfigDict(cli_ignore_unknown_args=True, cli_parse_args=False)
+        rest: CliUnknownArgs
+
+    first = create_model("First", __base__=First, **{flag: (str, default)})
+    asks_for_help = [word for word in argv if word in ("-h", "--help")]
+    values = CliApp.run(first, cli_args=[word for word in argv if word not in asks_for_help])
+    return recipe(getattr(values, flag)), [*values.rest, *asks_for_help]

@@ -1,0 +1,193 @@
+"""MapBatch: what a network may see, already in [-1, 1], and what it must predict, kept apart by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+
+from raymap import units
+from raymap.physics import pathloss, visibility
+from raymap.scene import RadioMap, Scene, Transmitter
+
+#: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
+INPUTS = ("building", "vehicle", "tx", "line_of_sight", "log_distance", "outline_predicted")
+#: Rasters computed from the true map. Never an input: :meth:`MapBatch.stack` refuses them.
+TARGETS = ("gain", "outline")
+
+
+@dataclass(frozen=True, eq=False)
+class MapBatch:
+    """A batch of maps on one grid. Every raster is (B, 1, H, W) float32 in [-1, 1].
+
+    ``building``, ``vehicle``: heights (``units.signal_from_height_m``). ``tx``: 1 in the transmitter's cell, else -1.
+    ``line_of_sight``: 1 where the transmitter is seen. ``log_distance``: free-space gain. ``outline_predicted``: DM1's
+    output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool, outdoors in the true map.
+    ``cell_m``: length of a cell [m].
+
+    Raises ValueError when rasters disagree in shape.
+    """
+
+    cell_m: float
+    building: torch.Tensor
+    vehicle: torch.Tensor
+    tx: torch.Tensor
+    line_of_sight: torch.Tensor
+    log_distance: torch.Tensor
+    outline_predicted: torch.Tensor | None = None
+    gain: torch.Tensor | None = None
+    outline: torch.Tensor | None = None
+    valid: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.building.shape
+        if len(shape) != 4 or shape[1] != 1:
+            raise ValueError(f"MapBatch.building must be (B, 1, H, W), got {tuple(shape)}")
+        for name, raster in self.rasters().items():
+            if raster.shape != shape:
+                raise ValueError(f"MapBatch.{name} has shape {tuple(raster.shape)}, building has {tuple(shape)}")
+
+    def rasters(self) -> dict[str, torch.Tensor]:
+        """Name -> (B, 1, H, W), those that are present."""
+        named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name != "cell_m")
+        return {name: raster for name, raster in named if raster is not None}
+
+    def __len__(self) -> int:
+        return self.building.shape[0]
+
+    @property
+    def outdoor(self) -> torch.Tensor:
+        """(B, 1, H, W) bool from the footprints, which is known at prediction time too."""
+        return self.building <= -1.0
+
+    def stack(self, names: Sequence[str]) -> torch.Tensor:
+        """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""
+        for name in names:
+            if name in TARGETS:
+                raise ValueError(f"{name!r} is computed from the true map and can never be an input")
+            if name not in INPUTS:
+                raise ValueError(f"unknown input {name!r}; allowed: {', '.join(INPUTS)}")
+            if getattr(self, name) is None:
+                raise ValueError(f"this batch carries no {name!r}")
+        return torch.cat([getattr(self, name) for name in names], dim=1)
+
+    def blind(self) -> MapBatch:
+        """The same without anything computed from the true map: gain, true outline and the true map's ``valid``."""
+        return replace(self, gain=None, outline=None, valid=None)
+
+    def with_outline(self, predicted: torch.Tensor) -> MapBatch:
+        """The same with DM1's outline (B, 1, H, W) in [-1, 1] as an input."""
+        return replace(self, outline_predicted=predicted)
+
+    def to(self, *args: object, **kwargs: object) -> MapBatch:
+        """Every raster through ``Tensor.to``."""
+        return replace(self, **{name: raster.to(*args, **kwargs) for name, raster in self.rasters().items()})
+
+    def __getitem__(self, index: slice) -> MapBatch:
+        return replace(self, **{name: raster[index] for name, raster in self.rasters().items()})
+
+    def augment(self, generator: torch.Generator) -> MapBatch:
+        """Every sample under one of the symmetries of its raster (8 if square, else 4), drawn from ``generator``."""
+        height, width = self.building.shape[-2:]
+        drawn = torch.randint(8 if height == width else 4, (len(self),), generator=generator)
+        rasters = self.rasters()
+        stacked = torch.cat([raster.float() for raster in rasters.values()], dim=1)
+        turned = torch.stack([symmetry(sample, int(code)) for sample, code in zip(stacked, drawn, strict=True)])
+        parts = turned.split(1, dim=1)
+        return replace(
+            self,
+            **{name: part.to(raster.dtype) for (name, raster), part in zip(rasters.items(), parts, strict=True)},
+        )
+
+
+def symmetry(raster: torch.Tensor, code: int) -> torch.Tensor:
+    """One of the 8 symmetries of the square on (..., H, W); codes 0 to 3 (flips) keep the shape of any rectangle.
+
+    Bit 0 flips rows, bit 1 flips columns, bit 2 transposes.
+    """
+    axes = [axis for bit, axis in ((1, -2), (2, -1)) if code & bit]
+    turned = torch.flip(raster, axes) if axes else raster
+    return turned.transpose(-2, -1) if code & 4 else turned
+
+
+def to_columns(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> dict[str, np.ndarray]:
+    """Pairs of scene and transmitter as the columns that shards hold, without a gain.
+
+    Raises ValueError if the scenes do not share one shape and cell size, or a transmitter is outside or in a building.
+    """
+    if not scenes or len(scenes) != len(transmitters):
+        raise ValueError(
+            f"need one transmitter per scene, got {len(scenes)} scenes and {len(transmitters)} transmitters"
+        )
+    first = scenes[0].grid
+    for scene, transmitter in zip(scenes, transmitters, strict=True):
+        if scene.grid.shape != first.shape or scene.grid.cell_m != first.cell_m:
+            raise ValueError(
+                f"scenes of one batch must share a grid: {scenes[0].name!r} has {first.shape} at {first.cell_m} m, "
+                f"{scene.name!r} has {scene.grid.shape} at {scene.grid.cell_m} m"
+            )
+        scene.require_outdoor(transmitter)
+    return {
+        "scene": np.array([scene.name for scene in scenes], dtype=object),
+        "cell_m": np.array([scene.grid.cell_m for scene in scenes], np.float32),
+        "frequency_hz": np.array([scene.frequency_hz for scene in scenes], np.float64),
+        "tx_xyz_m": np.array([transmitter.xyz_m for transmitter in transmitters], np.float32),
+        "building_m": np.stack([scene.building_m for scene in scenes]),
+        "vehicle_m": np.stack([scene.vehicle_m for scene in scenes]),
+    }
+
+
+def add_visibility(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Adds ``line_of_sight`` (B, H, W) bool, computed from ``building_m``, ``tx_xyz_m`` [m] and ``cell_m`` [m]."""
+    rows_cols = columns["tx_xyz_m"][:, 1::-1] / columns["cell_m"][:, None]
+    seen = visibility.line_of_sight_batch(columns["building_m"] > 0, rows_cols.astype(np.float64))
+    return {**columns, "line_of_sight": seen}
+
+
+def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
+    """Physical columns (B, ...) to network values; ``gain_db``, ``valid``, ``outline``, ``outline_predicted`` if there.
+
+    Cells whose true gain is not valid (buildings) become the floor, g = 0, as in the field's pictures.
+    """
+    building_m = columns["building_m"]
+    cell_m = float(columns["cell_m"][0])
+    tx = np.full(building_m.shape, -1.0, np.float32)
+    log_distance = np.empty(building_m.shape, np.float32)
+    for index, (x_m, y_m, _height_m) in enumerate(columns["tx_xyz_m"]):
+        tx[index, int(y_m / cell_m), int(x_m / cell_m)] = 1.0
+        distance_m = pathloss.distance_m(building_m.shape[1:], cell_m, (float(x_m), float(y_m)))
+        gain_db = pathloss.free_space_gain_db(distance_m, float(columns["frequency_hz"][index]))
+        log_distance[index] = units.signal_from_gain_db(gain_db)
+    rasters = {
+        "building": units.signal_from_height_m(building_m),
+        "vehicle": units.signal_from_height_m(columns["vehicle_m"]),
+        "tx": tx,
+        "line_of_sight": units.signal_from_grey(columns["line_of_sight"].astype(np.float32)),
+        "log_distance": log_distance,
+    }
+    if "gain_db" in columns:
+        valid = columns["valid"].astype(bool)
+        rasters["gain"] = units.signal_from_gain_db(np.where(valid, columns["gain_db"], units.GAIN_FLOOR_DB))
+        rasters["valid"] = valid
+    for name in ("outline", "outline_predicted"):
+        if name in columns:
+            rasters[name] = units.signal_from_grey(columns[name].astype(np.float32))
+    return MapBatch(cell_m=cell_m, **{name: _tensor(raster) for name, raster in rasters.items()})
+
+
+def _tensor(raster: np.ndarray) -> torch.Tensor:
+    kind = bool if raster.dtype == bool else np.float32
+    return torch.from_numpy(np.array(raster, dtype=kind, order="C"))[:, None]
+
+
+def from_scenes(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> MapBatch:
+    """A batch to predict from; nothing in it comes from a true map. Errors as :func:`to_columns`."""
+    return from_columns(add_visibility(to_columns(scenes, transmitters)))
+
+
+def to_radio_maps(signal: torch.Tensor, batch: MapBatch) -> list[RadioMap]:
+    """Predicted (B, 1, H, W) in [-1, 1] to radio maps [dB], valid outdoors."""
+    gain_db = units.gain_db_from_signal(signal.float().cpu().numpy()[:, 0])
+    return [RadioMap(gain, outdoor) for gain, outdoor in zip(gain_db, batch.outdoor.cpu().numpy()[:, 0], strict=True)]

@@ -1,0 +1,204 @@
+"""Reading a dataset shard by shard, with everything a model or a metric may need computed on the way. No Ray here.
+
+``raymap.data.shards.stream`` runs :class:`ShardReader` on Ray Data; without a cluster, ``ShardReader(...).load()``
+holds a whole split in memory. :func:`batches` reads either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymap import units
+from raymap.config import OutlineConfig
+from raymap.data import shard_file
+from raymap.data.batch import MapBatch, add_visibility, from_columns
+from raymap.data.schema import DatasetCard, to_columns, write_text
+from raymap.data.shard_file import SetAside
+from raymap.physics import helmholtz
+
+#: What generation and imports could not make, one JSON object per line.
+FAILURES_FILE = "quarantine.jsonl"
+_ASIDE_SUFFIX = ".set-aside.json"
+
+log = logging.getLogger(__name__)
+
+
+class ShardReader:
+    """The shards of one split; the arguments are those of :func:`raymap.data.shards.stream`.
+
+    Raises FileNotFoundError or ValueError for a folder without a usable card, or an unknown split.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        *,
+        outline: OutlineConfig | None = None,
+        predicted_outlines: str | Path | None = None,
+        quarantine: str | Path | None = None,
+        max_scenes: int | None = None,
+    ) -> None:
+        self.folder = Path(folder).resolve()
+        self.card = DatasetCard.load(self.folder)
+        self.split = split
+        self.outline = outline
+        self.predicted = Path(predicted_outlines).resolve() if predicted_outlines else None
+        self.quarantine = Path(quarantine).resolve() if quarantine else None
+        self.shards = sorted(self.card.split(split).shards)
+        self.scenes = _some_scenes(self.card.split(split).scenes, max_scenes)
+        strays = {f"{split}/{path.name}" for path in (self.folder / split).glob("*.parquet")} - set(self.shards)
+        for shard in sorted(strays):
+            self._record(shard, [SetAside(None, "not listed in dataset.json")])
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """The columns of every shard that has usable rows, in order."""
+        return (columns for columns in map(self.columns, self.shards) if columns)
+
+    def columns(self, shard: str) -> dict[str, np.ndarray] | None:
+        """All columns of the usable rows of a shard, (N, ...), None if it has none; what is set aside is recorded."""
+        columns, aside = self._usable(shard)
+        self._record(shard, aside)
+        if not len(columns["scene"]):
+            return None
+        columns = add_visibility(columns)
+        if self.outline:
+            columns["outline"] = true_outline(columns, self.card.cell_m, self.outline)
+        return columns
+
+    def require_rows(self) -> None:
+        """Raises ValueError with the first reasons if no shard has a usable row; stops at the first that has."""
+        reasons: list[str] = []
+        for shard in self.shards:
+            columns, aside = self._usable(shard)
+            if len(columns["scene"]):
+                return
+            reasons += [f"{shard}: {entry.reason}" for entry in aside]
+        where = f"split {self.split!r} of {self.folder}"
+        raise ValueError(f"nothing usable in {where}: {'; '.join(reasons[:3]) or 'it has no rows'}")
+
+    def load(self) -> LoadedMaps:
+        """The whole split in memory. Raises ValueError as :meth:`require_rows`."""
+        parts = list(self)
+        if not parts:
+            self.require_rows()
+        return LoadedMaps({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _usable(self, shard: str) -> tuple[dict[str, np.ndarray], list[SetAside]]:
+        path = self.folder / shard
+        table, aside = shard_file.read(path, self.card.shape, self.card.cell_m)
+        if self.scenes is not None:
+            table = table.filter(pa.array([scene in self.scenes for scene in table["scene"].to_pylist()], pa.bool_()))
+        columns = to_columns(table)
+        if self.predicted and len(table):
+            try:
+                made_for = shard_file.read_footer(path).shard_hash
+                columns["outline_predicted"] = shard_file.read_outlines(self.predicted / shard, table, made_for)
+            except ValueError as error:
+                return to_columns(table.slice(0, 0)), [*aside, SetAside(None, str(error))]
+        return columns, aside
+
+    def _record(self, shard: str, aside: Sequence[SetAside]) -> None:
+        """One file per shard, so that reading again every epoch overwrites and never repeats."""
+        if self.quarantine is None:
+            for entry in aside:
+                log.warning("set aside %s, row %s: %s", self.folder / shard, entry.row, entry.reason)
+            return
+        path = self.quarantine / (shard.replace("/", "-") + _ASIDE_SUFFIX)
+        if aside:
+            self.quarantine.mkdir(parents=True, exist_ok=True)
+            entries = [{"folder": str(self.folder), "shard": shard, **entry._asdict()} for entry in aside]
+            write_text(path, json.dumps(entries, indent=1) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def quarantined(folder: str | Path) -> list[dict[str, Any]]:
+    """What was set aside while reading (``shard``, ``row`` or None, ``reason``) or failed while the dataset in
+    ``folder`` was made (``shard``, ``what``, ``reason``). Empty if there is nothing, or no such folder."""
+    folder = Path(folder)
+    made = folder / FAILURES_FILE
+    entries = [json.loads(line) for line in made.read_text().splitlines()] if made.is_file() else []
+    for path in sorted(folder.glob(f"*{_ASIDE_SUFFIX}")):
+        entries += json.loads(path.read_text())
+    return entries
+
+
+def true_outline(columns: Mapping[str, np.ndarray], cell_m: float, config: OutlineConfig) -> np.ndarray:
+    """(B, H, W) float32 in [0, 1]: the k² outline of the true maps. A target, never an input."""
+    valid = columns["valid"] == 1
+    # Only the released script's rule reads buildings: it sees them black, as the field's pictures show them.
+    gain_db = np.where(valid, columns["gain_db"], np.float32(units.GAIN_FLOOR_DB))
+    cells = (columns["tx_xyz_m"][:, 1::-1].astype(np.float64) / cell_m).astype(np.int64)
+    return helmholtz.outline(gain_db, cell_m, kind=config.kind, valid=valid, transmitter=cells)
+
+
+def _some_scenes(scenes: Sequence[str], num: int | None) -> frozenset[str] | None:
+    """``num`` scenes in an order that mixes cities and towns and never changes; None for all."""
+    if num is None or num >= len(scenes):
+        return None
+    return frozenset(sorted(scenes, key=lambda scene: hashlib.sha256(scene.encode()).digest())[:num])
+
+
+class LoadedMaps:
+    """Columns in memory with the part of Ray's DataIterator that :func:`batches` uses."""
+
+    def __init__(self, columns: dict[str, np.ndarray]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns["scene"])
+
+    def iter_batches(
+        self,
+        *,
+        batch_size: int,
+        drop_last: bool = False,
+        local_shuffle_buffer_size: int | None = None,
+        local_shuffle_seed: int | None = None,
+        **_ray_only: Any,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """(B, ...) numpy columns; any shuffle buffer means a full shuffle, since everything is in memory."""
+        order = np.arange(len(self))
+        if local_shuffle_buffer_size:
+            order = np.random.default_rng(local_shuffle_seed).permutation(order)
+        stop = len(self) - len(self) % batch_size if drop_last else len(self)
+        for start in range(0, stop, batch_size):
+            chosen = order[start : start + batch_size]
+            yield {name: values[chosen] for name, values in self.columns.items()}
+
+
+def batches(
+    source: Any,
+    batch_size: int,
+    *,
+    shuffle_seed: int | None = None,
+    shuffle_rows: int | None = None,
+    drop_last: bool = False,
+    with_columns: bool = False,
+) -> Iterable[Any]:
+    """One pass over ``source`` as :class:`MapBatch` es of ``batch_size``.
+
+    ``source``: a Ray Dataset (:func:`raymap.data.shards.stream`), the DataIterator of a Ray Train worker, or
+    :class:`LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16 batches), another
+    seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead.
+    """
+    shuffled = shuffle_seed is not None
+    stream = source.iter_batches(
+        batch_format="numpy",
+        batch_size=batch_size,
+        drop_last=drop_last,
+        local_shuffle_buffer_size=(shuffle_rows or 16 * batch_size) if shuffled else None,
+        local_shuffle_seed=shuffle_seed,
+    )
+    for columns in stream:
+        batch: MapBatch = from_columns(columns)
+        yield (batch, columns) if with_columns else batch

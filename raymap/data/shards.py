@@ -1,0 +1,312 @@
+"""Datasets on Ray Data: make shards in parallel, stream them, and add what DM1 predicted.
+
+::
+
+    generate        plan ──► work items ──► rows() on any node ──► a shard each ──► dataset.json
+    stream          shards ──► read, check ──► line of sight ──► k² outline ──► batches() ──► MapBatch
+    write_outlines  shards ──► read, check ──► line of sight ──► model actors ──► a sidecar per shard
+
+Folders must be reachable under one path from every node of the cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from raymap.config import OutlineConfig, Settings
+from raymap.data import shard_file, sources
+from raymap.data.reader import FAILURES_FILE, ShardReader, batches, quarantined
+from raymap.data.schema import CARD_FILE, DatasetCard, Failure, Split, fingerprint, write_text
+from raymap.data.shard_file import Footer
+from raymap.propagation import city
+
+if TYPE_CHECKING:
+    import ray.data
+
+__all__ = ["FAILURES_FILE", "batches", "generate", "quarantined", "stream", "write", "write_outlines"]
+
+PLAN_FILE = "plan.json"
+OUTLINES_FILE = "outlines.json"
+#: Blocks per CPU of the cluster: enough to share the reading evenly, and no more tasks than that needs.
+_BLOCKS_PER_CPU = 4
+#: Computed from the true map, hence hidden from a model that predicts.
+_FROM_THE_TRUE_MAP = ("gain_db", "valid", "outline")
+
+
+def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
+    """Make the dataset of a plan, over the whole cluster; run again, it makes only the shards that are not whole.
+
+    What fails costs one scene and is listed in ``quarantine.jsonl``. Raises ValueError if the folder was made with
+    another plan (naming the field) or without one, or if not a single map could be made.
+    """
+    import ray.data
+
+    folder = Path(folder).resolve()
+    if (folder / CARD_FILE).exists() and not (folder / PLAN_FILE).exists():
+        raise ValueError(f"{folder} holds a dataset that was not made from a plan; take another folder")
+    _keep(folder / PLAN_FILE, plan, "plan")
+    items = sources.work(plan)
+    footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
+    todo = [{"item": item.model_dump_json()} for item in items if footers[item.shard] is None]
+    if todo:
+        made = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
+            _make_shard, fn_kwargs={"plan": plan.model_dump(mode="json"), "folder": str(folder)}
+        )
+        for row in _progress(made, len(todo), "shards"):
+            footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
+    cities = (*plan.train_cities, *plan.test_cities)
+    towns = any(plan.num_generated.model_dump().values())
+    return _finish(
+        folder,
+        footers,
+        name=plan.name,
+        kind="srm",
+        shape=plan.shape,
+        cell_m=plan.cell_m,
+        sources=(*cities, "generated towns") if towns else cities,
+        attribution=city.ATTRIBUTION if cities else "",
+    )
+
+
+def _progress(dataset: ray.data.Dataset, total: int, what: str) -> Iterable[dict[str, Any]]:
+    """The rows of a dataset as they are finished, with one progress bar in a terminal and none in a log."""
+    from rich.console import Console
+    from rich.progress import track
+
+    dataset.context.enable_progress_bars = False
+    console = Console(stderr=True)
+    return track(dataset.iter_rows(), what, total, console=console, disable=not console.is_terminal)
+
+
+def _make_shard(row: dict[str, Any], plan: dict, folder: str) -> dict[str, Any]:
+    """One work item to one shard on disk; only its name travels back."""
+    checked = sources.MapPlan.model_validate(plan)
+    item = sources.WorkItem.model_validate_json(row["item"])
+    made, failures = sources.rows(item, checked)
+    shard_file.write(Path(folder) / item.shard, made, checked.shape, failures)
+    return {"shard": item.shard}
+
+
+def write(
+    rows_by_split: Mapping[str, Iterable[Mapping[str, Any] | Failure]],
+    folder: str | Path,
+    *,
+    name: str,
+    kind: str,
+    shape: tuple[int, int],
+    cell_m: float,
+    sources: Sequence[str],
+    attribution: str,
+    rows_per_shard: int = 32,
+) -> DatasetCard:
+    """Write rows made elsewhere (importers) as a dataset; a :class:`Failure` among them is listed, not written.
+
+    Needs no cluster. Raises ValueError if the folder already holds a dataset, if a scene comes up in two splits, or
+    without any row.
+    """
+    folder = Path(folder).resolve()
+    if (folder / CARD_FILE).exists():
+        raise ValueError(f"{folder} already holds a dataset; write to a new folder")
+    footers: dict[str, Footer | None] = {}
+    for split, rows in rows_by_split.items():
+        for number, chunk in enumerate(_chunks(iter(rows), rows_per_shard)):
+            failures = [entry for entry in chunk if isinstance(entry, Failure)]
+            good = [entry for entry in chunk if not isinstance(entry, Failure)]
+            shard = f"{split}/{number:05d}.parquet"
+            footers[shard] = shard_file.write(folder / shard, good, shape, failures)
+    return _finish(
+        folder, footers, name=name, kind=kind, shape=shape, cell_m=cell_m, sources=tuple(sources),
+        attribution=attribution,
+    )  # fmt: skip
+
+
+def _chunks(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while chunk := list(islice(entries, size)):
+        yield chunk
+
+
+def _keep(path: Path, settings: Settings, what: str) -> None:
+    """Write settings beside the data they made, or compare with those already there."""
+    new = settings.model_dump(mode="json")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(new, indent=2) + "\n")
+        return
+    old = json.loads(path.read_text())
+    for field in {**old, **new}:
+        if old.get(field) != new.get(field):
+            raise ValueError(
+                f"{path.parent} was made with another {what}: {field} was {old.get(field)!r}, now {new.get(field)!r}; "
+                f"take another folder"
+            )
+
+
+def _finish(folder: Path, footers: Mapping[str, Footer | None], **about: Any) -> DatasetCard:
+    """List the failures, then write the card."""
+    lost = [shard for shard, footer in footers.items() if footer is None]
+    if lost:
+        raise RuntimeError(f"{len(lost)} of {len(footers)} shards cannot be read back, first {folder / lost[0]}")
+    failures = [{"shard": shard, **f._asdict()} for shard, footer in footers.items() for f in footer.failures]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / FAILURES_FILE, "".join(json.dumps(failure) + "\n" for failure in failures))
+    ranges_db = [footer.gain_range_db for footer in footers.values() if footer.gain_range_db]
+    if not ranges_db:
+        reasons = "; ".join(f"{failure['what']}: {failure['reason']}" for failure in failures[:3])
+        raise ValueError(f"no map could be made for {folder}: {reasons or 'nothing was asked for'}")
+    parts: dict[str, dict[str, Footer]] = {}
+    for shard, footer in footers.items():
+        parts.setdefault(shard.split("/")[0], {})[shard] = footer
+    card = DatasetCard(
+        **about,
+        splits={name: _split(shards) for name, shards in parts.items()},
+        fingerprint=fingerprint({name: [h for f in shards.values() for h in f.rows] for name, shards in parts.items()}),
+        gain_range_db=(min(low for low, _ in ranges_db), max(high for _, high in ranges_db)),
+    )
+    card.save(folder)
+    return card
+
+
+def _split(shards: Mapping[str, Footer]) -> Split:
+    scenes = {scene for footer in shards.values() for scene in footer.scenes}
+    num_rows = sum(len(footer.rows) for footer in shards.values())
+    return Split(scenes=tuple(sorted(scenes)), num_rows=num_rows, shards=tuple(shards))
+
+
+def stream(
+    folder: str | Path,
+    split: str,
+    *,
+    outline: OutlineConfig | None = None,
+    predicted_outlines: str | Path | None = None,
+    quarantine: str | Path | None = None,
+    max_scenes: int | None = None,
+    materialize: bool = False,
+) -> ray.data.Dataset:
+    """The maps of a split as a Ray Dataset in the order of (shard, row): the stored columns and ``line_of_sight``.
+
+    ``outline``: also the true k² outline, column ``outline``. ``predicted_outlines``: a folder of
+    :func:`write_outlines`, column ``outline_predicted``. ``max_scenes``: so many scenes, the same ones every time, and
+    a larger number contains those of a smaller one. ``materialize``: keep the result in the object store, for sets
+    that fit; later passes then read nothing.
+
+    Shards and rows that cannot be used are set aside: listed under ``quarantine`` (see :func:`quarantined`), logged
+    if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left.
+    """
+    import ray.data
+
+    reader = ShardReader(
+        folder, split, outline=outline, predicted_outlines=predicted_outlines, quarantine=quarantine,
+        max_scenes=max_scenes,
+    )  # fmt: skip
+    reader.require_rows()
+    shards = [{"shard": shard} for shard in reader.shards]
+    num_blocks = _BLOCKS_PER_CPU * max(1, int(_cluster_cpus()))
+    dataset = ray.data.from_items(shards, override_num_blocks=min(len(shards), num_blocks))
+    dataset.context.execution_options.preserve_order = True
+    dataset = dataset.map_batches(_read_shards, batch_size=None, fn_kwargs={"reader": reader})
+    return dataset.materialize() if materialize else dataset
+
+
+def _cluster_cpus() -> float:
+    import ray
+
+    if not ray.is_initialized():
+        ray.init()
+    return ray.cluster_resources().get("CPU", 1)
+
+
+def _read_shards(names: dict[str, np.ndarray], reader: ShardReader) -> Iterator[dict[str, np.ndarray]]:
+    for shard in names["shard"]:
+        columns = reader.columns(str(shard))
+        if columns:
+            yield columns
+
+
+class OutlinesCard(Settings):
+    """What predicted outlines belong to: the dataset's fingerprint, and the name of the model that made them."""
+
+    dataset: str
+    made_by: str
+
+
+def write_outlines(
+    folder: str | Path,
+    split: str,
+    predict: type,
+    out_folder: str | Path,
+    *,
+    made_by: str,
+    predict_kwargs: Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    num_actors: int = 1,
+    num_gpus: float = 0,
+    quarantine: str | Path | None = None,
+) -> int:
+    """Let a model predict the outline of every map of a split; returns the number of maps predicted now.
+
+    ``predict``: a class, constructed once per actor with ``predict_kwargs``; called with columns of at most
+    ``batch_size`` rows, without anything computed from the true map, it returns ``outline_predicted`` (B, H, W) in
+    [0, 1]. Seeds should come from ``scene`` and ``tx_id``, so that a result does not depend on batches. A sidecar
+    appears when it is whole, and running again predicts only what is missing.
+
+    Raises ValueError if ``out_folder`` belongs to another dataset or model (``made_by``).
+    """
+    import ray.data
+
+    reader = ShardReader(folder, split, quarantine=quarantine)
+    reader.require_rows()
+    out_folder = Path(out_folder).resolve()
+    made_from = OutlinesCard(dataset=reader.card.fingerprint, made_by=made_by)
+    _keep(out_folder / OUTLINES_FILE, made_from, "model or dataset")
+    todo = [{"shard": shard} for shard in reader.shards if not _has_outlines(reader.folder / shard, out_folder / shard)]
+    if not todo:
+        return 0
+    predicted = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
+        _OutlineActor,
+        fn_constructor_kwargs={
+            "reader": reader, "predict": predict, "predict_kwargs": dict(predict_kwargs or {}),
+            "out_folder": out_folder, "batch_size": batch_size,
+        },
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=num_actors),
+        num_gpus=num_gpus,
+    )  # fmt: skip
+    return sum(int(row["num_rows"]) for row in _progress(predicted, len(todo), "outlines"))
+
+
+def _has_outlines(shard: Path, sidecar: Path) -> bool:
+    footer = shard_file.read_footer(shard)
+    return footer is not None and shard_file.read_outlines_hash(sidecar) == footer.shard_hash
+
+
+class _OutlineActor:
+    """Reads a shard, predicts, writes its sidecar: one shard stays in one place, whatever Ray does with blocks."""
+
+    def __init__(
+        self, reader: ShardReader, predict: type, predict_kwargs: dict, out_folder: Path, batch_size: int
+    ) -> None:
+        self.reader, self.out_folder, self.batch_size = reader, out_folder, batch_size
+        self.predict = predict(**predict_kwargs)
+
+    def __call__(self, names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        counts = [self._predict_shard(str(shard)) for shard in names["shard"]]
+        return {"shard": names["shard"], "num_rows": np.array(counts)}
+
+    def _predict_shard(self, shard: str) -> int:
+        columns = self.reader.columns(shard)
+        if not columns:
+            return 0
+        blind = {name: values for name, values in columns.items() if name not in _FROM_THE_TRUE_MAP}
+        parts = []
+        for start in range(0, len(blind["scene"]), self.batch_size):
+            part = {name: values[start : start + self.batch_size] for name, values in blind.items()}
+            parts.append(np.asarray(self.predict(part)["outline_predicted"]))
+        made_for = shard_file.read_footer(self.reader.folder / shard).shard_hash
+        shard_file.write_outlines(self.out_folder / shard, columns, np.concatenate(parts), made_for)
+        return len(columns["scene"])

@@ -1,0 +1,229 @@
+"""One HTML file that shows what was scored, how, and what came out; it needs no network and no other file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from raymap.evaluation import pictures as drawing
+from raymap.evaluation.metrics import CONVENTIONS, REGIONS
+
+_MISSING = "–"
+#: Key, heading, unit, digits, and whether less is better.
+_METRICS = (
+    ("nmse", "NMSE", "", 4, True),
+    ("rmse_db", "RMSE", "dB", 2, True),
+    ("ssim", "SSIM", "", 3, False),
+    ("psnr", "PSNR", "dB", 2, False),
+)
+_OUTLINE = (
+    ("dtc", "DTC", "", 3, False),
+    ("dtiou", "DTIoU", "", 3, False),
+    ("iou", "IoU", "", 3, False),
+    ("share", "share marked", "", 3, None),
+    ("share_true", "share true", "", 3, None),
+)
+_COSTS = (
+    ("latency_ms", "latency", "ms", "{:,.1f}"),
+    ("peak_memory_mb", "peak memory", "MB", "{:,.0f}"),
+    ("parameters", "parameters", "", "{:,}"),
+    ("network_calls", "network calls per map", "", "{:,}"),
+)
+_REGION_NAMES = {"all": "all cells", "outdoor": "outdoor", "los": "line of sight", "nlos": "no line of sight"}
+_CONVENTION_NAMES = {"raw": "raw", "thr02": "thr-0.2"}
+
+
+def write_report(
+    folder,
+    summary: dict,
+    pictures: Sequence[tuple[str, str, bytes]] = (),
+    *,
+    ratio: dict | None = None,
+    rows=None,
+    notes: Sequence[str] = (),
+    attribution: str = "",
+    date: str | None = None,
+) -> Path:
+    """Write ``report.html`` into a folder, which is made if need be; returns its path.
+
+    ``summary`` from ``summary.summarise``; ``pictures``: (title, caption, PNG bytes), shown in order; ``ratio`` from
+    ``summary.ratio_to_better_floor``, which also says which methods are floors; ``rows`` as for ``summarise``, from
+    which the charts are drawn; ``notes``: sentences for the section on how it was measured, such as the outline's τ
+    and tolerance; ``attribution``: whose data this is; ``date``: today (UTC) unless given.
+
+    Every text is escaped, pictures are embedded, and nothing is fetched. Raises ValueError if no method was scored or
+    ``ratio`` names a method that the summary lacks.
+    """
+    methods = summary["methods"]
+    if not methods:
+        raise ValueError("a report needs at least one method")
+    floors = tuple(ratio["floors"]) if ratio else ()
+    unknown = [name for name in (*floors, *(ratio["ratios"] if ratio else ())) if name not in methods]
+    if unknown:
+        raise ValueError(f"ratio names methods that the summary lacks: {unknown}; it has {list(methods)}")
+    html = _template().render(
+        summary=summary,
+        headline=_headline(methods, ratio),
+        main=_main_table(methods, ratio),
+        details=[_detail_table(methods, metric) for metric in _METRICS],
+        outline=_score_table({name: m["outline"] for name, m in methods.items() if m.get("outline")}, _OUTLINE),
+        costs=_cost_table(methods),
+        floors=floors,
+        floor=ratio["floor"] if ratio else None,
+        charts=[(title, text, _data_url(png)) for title, text, png in _charts(rows, floors)],
+        pictures=[(title, caption, _data_url(png)) for title, caption, png in pictures],
+        notes=list(notes),
+        attribution=attribution,
+        date=date or datetime.now(UTC).date().isoformat(),
+    )
+    path = Path(folder) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+def _template():
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
+
+
+def _headline(methods: dict, ratio: dict | None) -> dict:
+    """What the first line says: the best method that is no floor, its NMSE, and how it stands to the better floor."""
+    floors = ratio["floors"] if ratio else []
+    scores = {name: _score(method, "raw", "all", "nmse") for name, method in methods.items()}
+    scores = {name: score for name, score in scores.items() if score["mean"] is not None}
+    rivals = [name for name in scores if name not in floors] or list(scores)
+    if not rivals:
+        return {"name": next(iter(methods)), "nmse": _MISSING, "ratio": None, "verdict": "not scored on all cells"}
+    name = min(rivals, key=lambda rival: scores[rival]["mean"])
+    against = ratio["ratios"].get(name) if ratio and name not in floors else None
+    if against is None or against["mean"] is None:
+        return {"name": name, "nmse": _number(scores[name], 4), "ratio": None, "verdict": None}
+    low, high = against["low"], against["high"]
+    verdict = "no interval: a single scene or a zero error"
+    if low is not None:
+        verdict = "better than the floor" if high < 1 else "worse than the floor" if low > 1 else "a tie with the floor"
+    return {
+        "name": name,
+        "nmse": _number(scores[name], 4),
+        "ratio": f"{against['mean']:.3g}",
+        "interval": None if low is None else f"{low:.3g} to {high:.3g}",
+        "floor": ratio["floor"],
+        "verdict": verdict,
+    }
+
+
+def _main_table(methods: dict, ratio: dict | None) -> dict:
+    """Raw grey levels over all cells, least NMSE first, with the ratio to the better floor where known."""
+    scores = {name: method.get("raw", {}).get("all", {}) for name, method in methods.items()}
+    last = float("inf")
+    order = sorted(scores, key=lambda name: last if (mean := _mean(scores[name].get("nmse"))) is None else mean)
+    table = _score_table({name: scores[name] for name in order}, _METRICS)
+    if ratio:
+        table["columns"].insert(1, {"name": "ratio to floor", "unit": "", "arrow": "↓"})
+        for row in table["rows"]:
+            cell = _cell(ratio["ratios"].get(row["name"]), 3)
+            row["cells"].insert(1, cell | {"text": "1", "half": ""} if row["name"] == ratio["floor"] else cell)
+    table["columns"].append({"name": "images", "unit": "", "arrow": ""})
+    for row in table["rows"]:
+        num = (scores[row["name"]].get("nmse") or {}).get("num", 0)
+        row["cells"].append({"text": f"{num:,}", "half": "", "best": False})
+    return table
+
+
+def _detail_table(methods: dict, metric: tuple) -> dict:
+    """One metric in both conventions and every region that was scored."""
+    key, name, unit, digits, less_is_better = metric
+    places = [
+        (convention, region)
+        for convention in CONVENTIONS
+        for region in REGIONS
+        if any(_score(method, convention, region, key)["mean"] is not None for method in methods.values())
+    ]
+    flat = {method: {place: _score(scores, *place, key) for place in places} for method, scores in methods.items()}
+    table = _score_table(flat, [(place, _REGION_NAMES[place[1]], "", digits, less_is_better) for place in places])
+    groups = [(_CONVENTION_NAMES[c], sum(place[0] == c for place in places)) for c in CONVENTIONS]
+    return table | {
+        "title": name + (f" [{unit}]" if unit else ""),
+        "hint": "lower is better" if less_is_better else "higher is better",
+        "groups": [group for group in groups if group[1]],
+    }
+
+
+def _score_table(scores: dict[str, dict], metrics: Sequence[tuple]) -> dict:
+    """``{columns, rows}`` with the best of each column marked, from {method: {key: score}}."""
+    best = {}
+    for key, _, _, digits, less_is_better in metrics:
+        means = [round(mean, digits) for score in scores.values() if (mean := _mean(score.get(key))) is not None]
+        if means and less_is_better is not None:
+            best[key] = min(means) if less_is_better else max(means)
+    return {
+        "columns": [
+            {"name": name, "unit": unit, "arrow": {True: "↓", False: "↑", None: ""}[less_is_better]}
+            for _, name, unit, _, less_is_better in metrics
+        ],
+        "rows": [
+            {"name": name, "cells": [_cell(score.get(key), digits, best.get(key)) for key, _, _, digits, _ in metrics]}
+            for name, score in scores.items()
+        ],
+    }
+
+
+def _cost_table(methods: dict) -> dict:
+    """Latency, memory and size; only the columns that someone filled."""
+    present = [cost for cost in _COSTS if any(method.get(cost[0]) is not None for method in methods.values())]
+    rows = []
+    for name, method in methods.items():
+        values = [(method.get(key), how) for key, _, _, how in present]
+        texts = [_MISSING if value is None else how.format(value) for value, how in values]
+        rows.append({"name": name, "cells": [{"text": text, "half": "", "best": False} for text in texts]})
+    columns = [{"name": name, "unit": unit, "arrow": ""} for _, name, unit, _ in present]
+    return {"columns": columns, "rows": rows if present else []}
+
+
+def _charts(rows, floors: Sequence[str]) -> list[tuple[str, str, bytes]]:
+    if rows is None:
+        return []
+    return [
+        (
+            "Error by method",
+            "NMSE on raw grey levels over all cells. Line: 95 % interval of the mean, clustered by scene. "
+            "Small dots: means of single scenes.",
+            drawing.method_intervals(rows, floors),
+        ),
+        (
+            "How errors are spread",
+            "Share of images whose outdoor RMSE is at most the value on the axis. Further left is better.",
+            drawing.error_curves(rows),
+        ),
+    ]
+
+
+def _cell(score: dict | None, digits: int, best: float | None = None) -> dict:
+    mean = _mean(score)
+    if mean is None:
+        return {"text": _MISSING, "half": "", "best": False}
+    half = "" if score.get("low") is None else f"± {(score['high'] - score['low']) / 2:.{digits}f}"
+    return {"text": f"{mean:.{digits}f}", "half": half, "best": best is not None and round(mean, digits) == best}
+
+
+def _number(score: dict, digits: int) -> str:
+    cell = _cell(score, digits)
+    return f"{cell['text']} {cell['half']}".strip()
+
+
+def _mean(score: dict | None) -> float | None:
+    return None if score is None else score.get("mean")
+
+
+def _score(method: dict, convention: str, region: str, metric: str) -> dict:
+    return method.get(convention, {}).get(region, {}).get(metric) or {"mean": None, "low": None, "high": None, "num": 0}
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

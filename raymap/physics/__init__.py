@@ -1,0 +1,1 @@
+"""Physics on plain arrays: no classes, no state, no config; cell size and frequency are arguments."""

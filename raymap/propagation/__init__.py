@@ -1,0 +1,1 @@
+"""Propagation models: a Scene and a Transmitter in, a RadioMap out."""

@@ -1,0 +1,149 @@
+"""Recipes: a size in, a whole config out. One published method, one function.
+
+``debug`` runs in the tests in seconds, ``demo`` trains on two cores in minutes, ``small`` is the CPU benchmark's size,
+``full`` is RadioMapSeer's own shape on GPUs, ``paper`` is the paper's own recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from raymap.config import DataConfig, OptimConfig, Stage, WorkersConfig
+from raymap.data import sources
+from raymap.models.radiodiff import RadioDiff
+from raymap.models.vae import Vae
+from raymap.runtime.k2 import K2Job
+
+Size = Literal["debug", "demo", "small", "full", "paper"]
+ENVIRONMENT = ("building", "vehicle", "tx")
+PHYSICS = ("line_of_sight", "log_distance")
+
+
+def _stages(
+    autoencoder: Vae.Config,
+    diffusion: dict,
+    optim: dict[str, OptimConfig],
+    inputs: tuple[str, ...] = ENVIRONMENT + PHYSICS,
+) -> dict[str, Stage]:
+    """The three stages from one autoencoder and one set of diffusion settings."""
+    shared = {"autoencoder": autoencoder, **diffusion}
+    outline = RadioDiff.Config(target="outline", inputs=inputs, **shared)
+    gain = RadioDiff.Config(target="gain", inputs=(*inputs, "outline_predicted"), **shared)
+    return {
+        "autoencoder": Stage[Vae.Config](model=autoencoder, optim=optim["autoencoder"]),
+        "outline": Stage[RadioDiff.Config](model=outline, optim=optim["outline"]),
+        "map": Stage[RadioDiff.Config](model=gain, optim=optim["map"]),
+    }
+
+
+def _debug() -> K2Job:
+    quick = OptimConfig(num_steps=6, learning_rate=2e-3, warmup_steps=2, checkpoint_every=3, log_every=2, ema_decay=0.5)
+    stages = _stages(
+        Vae.Config(channels=(16, 32), latent_channels=4),
+        {"widths": (32, 32), "num_blocks": 1, "stem": 16, "steps": 2, "cell_m": 8.0},
+        {"autoencoder": quick, "outline": quick, "map": quick},
+    )
+    data = DataConfig(batch_size=4)
+    return K2Job(name="debug", data=data, plan=sources.plan("debug"), **stages)
+
+
+def _demo() -> K2Job:
+    def optim(num_steps: int, learning_rate: float) -> OptimConfig:
+        return OptimConfig(num_steps=num_steps, learning_rate=learning_rate, checkpoint_every=max(1, num_steps // 3))
+
+    stages = _stages(
+        Vae.Config(channels=(32, 64), latent_channels=8),
+        {"widths": (64, 128, 128)},
+        {"autoencoder": optim(700, 2e-3), "outline": optim(400, 1e-3), "map": optim(900, 1e-3)},
+    )
+    data = DataConfig(batch_size=32)
+    return K2Job(name="demo", data=data, plan=sources.plan("demo"), workers=WorkersConfig(num=2), **stages)
+
+
+def _small() -> K2Job:
+    demo = _demo()
+
+    def longer(stage: Stage, num_steps: int) -> Stage:
+        return stage.model_copy(
+            update={"optim": stage.optim.model_copy(update={"num_steps": num_steps, "ema_decay": 0.999})}
+        )
+
+    return demo.model_copy(
+        update={
+            "name": "small",
+            "plan": sources.plan("small"),
+            "autoencoder": longer(demo.autoencoder, 3000),
+            "outline": longer(demo.outline, 2000),
+            "map": longer(demo.map, 4000),
+        }
+    )
+
+
+def _full() -> K2Job:
+    def optim(num_steps: int, learning_rate: float) -> OptimConfig:
+        return OptimConfig(
+            num_steps=num_steps, learning_rate=learning_rate, warmup_steps=500, ema_decay=0.9995, checkpoint_every=1000
+        )
+
+    stages = _stages(
+        Vae.Config(channels=(64, 128), layers_per_block=2, latent_channels=8),
+        {"widths": (128, 192, 256, 256), "stem": 64, "cell_m": 1.0},
+        {"autoencoder": optim(30_000, 5e-4), "outline": optim(30_000, 3e-4), "map": optim(60_000, 3e-4)},
+    )
+    data = DataConfig(batch_size=64, materialize=False)
+    return K2Job(
+        name="full",
+        data=data,
+        plan=sources.plan("full"),
+        workers=WorkersConfig(num=1, cpus_each=4, gpus_each=1),
+        **stages,
+    )
+
+
+def _paper() -> K2Job:
+    """RadioDiff-k² §V-A: 256x256, latent 64x64x4, AdamW 5e-5 to 5e-6 by a cosine, batch 64, no physics channels."""
+
+    def optim(num_steps: int, clip_norm: float = 1.0) -> OptimConfig:
+        return OptimConfig(
+            num_steps=num_steps, learning_rate=5e-5, final_learning_rate=5e-6, weight_decay=1e-4, clip_norm=clip_norm,
+            warmup_steps=0, ema_decay=0.999, precision="fp32", checkpoint_every=1000,
+        )  # fmt: skip
+
+    stages = _stages(
+        Vae.Config(channels=(128, 256, 512), layers_per_block=2, latent_channels=4, patch=1, kl_weight=1e-6),
+        {
+            "widths": (128, 256, 512, 512),
+            "stem": 128,
+            "cell_m": 1.0,
+            "weighting": "plain",
+            "steps": 4,
+            "stochastic": True,
+        },
+        {"autoencoder": optim(150_000), "outline": optim(80_000), "map": optim(80_000)},
+        inputs=ENVIRONMENT,
+    )
+    data = DataConfig(batch_size=64, materialize=False)
+    return K2Job(
+        name="paper",
+        data=data,
+        plan=sources.plan("full"),
+        workers=WorkersConfig(num=4, cpus_each=4, gpus_each=1),
+        **stages,
+    )
+
+
+K2_SIZES: dict[str, Callable[[], K2Job]] = {
+    "debug": _debug,
+    "demo": _demo,
+    "small": _small,
+    "full": _full,
+    "paper": _paper,
+}
+
+
+def k2(size: Size) -> K2Job:
+    """RadioDiff-k² at a size. Raises ValueError for an unknown one."""
+    if size not in K2_SIZES:
+        raise ValueError(f"unknown size {size!r}; allowed: {', '.join(K2_SIZES)}")
+    return K2_SIZES[size]()

@@ -1,0 +1,1 @@
+"""Ray Train, Ray Tune and MLflow: the only room that knows them."""

@@ -1,0 +1,164 @@
+"""Reaching a Ray cluster: the environment Ray needs, joining or starting one, and a local head for demos and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+#: Set before Ray is imported; a value that the user has set wins.
+ENVIRONMENT = {
+    # Left unset, a second `ray start` on a machine turns token authentication on while clients send none.
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # The second-generation Parquet source starts 32 actors per pass over the data: seconds per epoch.
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    # How often the train controller looks at its workers [s]; every report waits for the next look.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Otherwise Ray warns in every driver that it will stop hiding GPUs from tasks that ask for none.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def prepare_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Fill in ENVIRONMENT where the user set nothing; in ``os.environ``, or in a copy of a given ``environ``."""
+    if environ is None:
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        return dict(os.environ)
+    return {**ENVIRONMENT, **environ}
+
+
+def connect(min_cpus: float = 1) -> None:
+    """Join the cluster that ``RAY_ADDRESS`` names (as under ``ray job submit``), else start one in this process.
+
+    A cluster started here offers at least ``min_cpus`` logical CPUs even on a smaller machine: training processes and
+    the data stream take turns on the cores. Does nothing when already connected. Raises RuntimeError if a joined
+    cluster has fewer CPUs than needed, because Ray would then wait for them for ever without a word.
+    """
+    prepare_environment()
+    import ray
+
+    if not ray.is_initialized():
+        options = {
+            "logging_level": "WARNING",
+            "runtime_env": {"worker_process_setup_hook": "raymap.runtime.cluster.quiet"},
+        }
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**options)
+        else:
+            _forget_head()
+            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), **options)
+    quiet()
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    available = ray.cluster_resources().get("CPU", 0)
+    if available < min_cpus:
+        raise RuntimeError(
+            f"this run needs {min_cpus:g} CPUs (its workers, and one for the data stream), the cluster "
+            f"has {available:g}; lower --workers.num or --workers.cpus_each, or add nodes"
+        )
+
+
+def quiet() -> None:
+    """Leave Ray's running commentary out of a process's log; warnings about training and all errors stay."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+
+
+def _forget_head(address: str | None = None) -> None:
+    """Remove Ray's note of the machine's current head if it is ``address``, or (None) if nothing answers there.
+
+    Ray writes the note in ``ray start`` and only ``ray stop``, which ends every cluster on the machine, removes it.
+    A note of a head that is gone makes every state query of a later cluster wait out its time limit.
+    """
+    from ray._common.utils import get_ray_address_file
+
+    note = Path(get_ray_address_file(None))
+    with contextlib.suppress(OSError, ValueError):
+        found = note.read_text().strip()
+        host, port = found.rsplit(":", 1)
+        if address is None:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+                return
+            except OSError:
+                address = found
+        if found == address:
+            note.unlink()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def local_head(num_cpus: int, timeout_s: float = 60) -> Iterator[dict[str, str]]:
+    """A Ray head node on this machine, on ports of its own; yields the environment for ``ray job submit``.
+
+    Ends exactly the processes it started. Raises RuntimeError with the head's own output if it does not come up.
+    """
+    environ = prepare_environment(os.environ)
+    environ.pop("RAY_ADDRESS", None)
+    gcs_port, dashboard_port = _free_port(), _free_port()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={num_cpus}",
+               f"--port={gcs_port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}",
+               f"--dashboard-agent-listen-port={_free_port()}", "--include-dashboard=true",
+               "--disable-usage-stats"]  # fmt: skip
+    log = Path(tempfile.mkdtemp(prefix="raymap-head-")) / "head.log"
+    with log.open("w") as output:
+        # A session of its own, so that everything the head starts can be ended as one group.
+        head = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        _wait_for_dashboard(head, dashboard_port, log, timeout_s)
+        yield {**environ, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard_port}",
+               "RAY_ADDRESS": f"127.0.0.1:{gcs_port}"}  # fmt: skip
+    finally:
+        _end_group(head)
+        _forget_head(f"{_node_ip()}:{gcs_port}")
+
+
+def _node_ip() -> str:
+    from ray.util import get_node_ip_address
+
+    return get_node_ip_address()
+
+
+def _wait_for_dashboard(head: subprocess.Popen, port: int, log: Path, timeout_s: float) -> None:
+    import urllib.error
+    import urllib.request
+
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if head.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/jobs/", timeout=2).close()
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"the local Ray head did not come up within {timeout_s:g} s; it printed:\n{log.read_text()}")
+
+
+def _end_group(head: subprocess.Popen) -> None:
+    for sign, patience_s in ((signal.SIGTERM, 3), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, sign)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            head.poll()
+            try:
+                os.killpg(head.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.1)

@@ -1,0 +1,266 @@
+"""score(models, dataset): every method on one split through Ray Data, then numbers, pictures and one HTML report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raymap import units
+from raymap.config import OutlineConfig
+from raymap.data import shards
+from raymap.data.batch import MapBatch, from_columns
+from raymap.data.schema import DatasetCard
+from raymap.evaluation import metrics, pictures, report, summary
+from raymap.models import base
+from raymap.models.pathloss import FreeSpace, LogDistance
+from raymap.runtime import cluster, track
+
+FLOORS = {"Free space": FreeSpace, "Log-distance + LoS": LogDistance}
+OUTLINE_THRESHOLD = 0.5
+OUTLINE_TOLERANCE_CELLS = 1
+
+
+def sample_seeds(columns: Mapping[str, np.ndarray]) -> list[int]:
+    """One seed per row, from what the row is and not from where it lies, so that no batching changes a prediction."""
+    keys = zip(columns["scene"], columns["tx_id"], strict=True)
+    return [zlib.crc32(f"{scene}/{tx_id}".encode()) for scene, tx_id in keys]
+
+
+class Scorer:
+    """A Ray Data stage: columns of true maps in, one row of scores per method and map out."""
+
+    def __init__(self, models: Mapping[str, str]) -> None:
+        self.models = {name: base.load(Path(folder)) for name, folder in models.items()}
+
+    def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batch, seeds = from_columns(columns), sample_seeds(columns)
+        rows = [
+            {"method": name, "scene": str(scene), "tx_id": int(tx_id), "json": json.dumps(scores)}
+            for name, model in self.models.items()
+            for scene, tx_id, scores in zip(
+                columns["scene"], columns["tx_id"], score_batch(model, batch, seeds), strict=True
+            )
+        ]
+        return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+
+def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> list[dict[str, float]]:
+    """Flat scores (``raymap.evaluation.metrics``) of each map of a batch; the model sees ``batch.blind()`` only."""
+    with torch.no_grad():
+        predicted = model.predict_all(batch.blind(), seeds)
+    outdoor = batch.valid[:, 0]
+    rows = metrics.score_maps(
+        units.gain_db_from_signal(predicted["gain"][:, 0]),
+        units.gain_db_from_signal(batch.gain[:, 0]),
+        outdoor,
+        batch.line_of_sight[:, 0] > 0,
+    )
+    if "outline" in predicted and batch.outline is not None:
+        agreement = metrics.outline_agreement(
+            units.grey_from_signal(predicted["outline"][:, 0]),
+            units.grey_from_signal(batch.outline[:, 0]),
+            outdoor,
+            OUTLINE_THRESHOLD,
+            OUTLINE_TOLERANCE_CELLS,
+        )
+        rows = [row | extra for row, extra in zip(rows, agreement, strict=True)]
+    return rows
+
+
+def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Path, *, num_pictures: int = 4) -> dict:
+    """Score trained models and both floors on a split; returns what ``metrics.json`` holds.
+
+    ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
+    map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have.
+    """
+    out = Path(out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    card = DatasetCard.load(data)
+    if split not in card.splits:
+        raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
+    cluster.connect(min_cpus=2)
+    from ray.data import ActorPoolStrategy
+
+    folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
+    loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
+    floors = _fit_floors(data, "train" if "train" in card.splits else split, out)
+    dataset = shards.stream(data, split, outline=_outline_config(folders), quarantine=str(out / "quarantine"))
+    table = dataset.map_batches(
+        Scorer,
+        batch_size=16,
+        compute=ActorPoolStrategy(size=1),
+        fn_constructor_kwargs={"models": {**floors, **folders}},
+    ).to_pandas()
+    rows = table.drop(columns="json").join(_expand(table["json"]))
+    rows.to_parquet(out / "metrics.parquet", index=False)
+
+    examples = _examples(rows, next(iter(models), None), dataset, num_pictures)
+    costs = {name: cost(model, _head(examples)) for name, model in
+             {**{name: base.load(Path(folder)) for name, folder in floors.items()}, **loaded}.items()}  # fmt: skip
+    for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
+        rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
+    found = summary.summarise(
+        rows,
+        dataset=f"{card.name} ({card.fingerprint[:12]})",
+        split=split,
+        commit=track.git_commit(),
+        command=" ".join(["python", *sys.argv]),
+        hardware=track.hardware(),
+    )
+    found["set_aside"] = shards.quarantined(str(out / "quarantine"))
+    summary.write_metrics(out, found)
+    _report(out, found, rows, card, examples, loaded, "train" in card.splits)
+    return found
+
+
+def _expand(encoded):
+    import pandas as pd
+
+    return pd.DataFrame([json.loads(text) for text in encoded])
+
+
+def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
+    """The outline that the first model was trained to draw; the house's default if none says."""
+    for folder in folders.values():
+        data = json.loads((Path(folder) / base.CONFIG_FILE).read_text()).get("data")
+        if data:
+            return OutlineConfig.model_validate(data["outline"])
+    return OutlineConfig()
+
+
+def _fit_floors(data: str, split: str, out: Path) -> dict[str, str]:
+    """Fit and save the floors on a split; name -> folder."""
+    folders = {}
+    for name, kind in FLOORS.items():
+        floor = kind(kind.Config())
+        floor.prepare(shards.batches(shards.stream(data, split), 64))
+        folder = out / "floors" / kind.Config.model_fields["kind"].default
+        base.save(floor, folder)
+        folders[name] = str(folder)
+    return folders
+
+
+def _examples(rows, method: str | None, dataset, num: int) -> dict[str, np.ndarray]:
+    """Columns of ``num`` maps spread evenly from the method's best to its worst NMSE, and their rank as ``share``."""
+    method = method or rows["method"].iloc[0]
+    ranked = rows[rows["method"] == method].sort_values("raw/all/nmse", kind="stable").reset_index(drop=True)
+    shares = np.linspace(0.05, 0.95, min(num, len(ranked)))
+    chosen = ranked.iloc[[round(share * (len(ranked) - 1)) for share in shares]]
+    wanted = {
+        (scene, int(tx_id)): rank
+        for rank, (scene, tx_id) in enumerate(zip(chosen["scene"], chosen["tx_id"], strict=True))
+    }
+    found = [row for row in dataset.iter_rows() if (row["scene"], int(row["tx_id"])) in wanted]
+    found.sort(key=lambda row: wanted[row["scene"], int(row["tx_id"])])
+    return {"share": shares[: len(found)], **{key: np.stack([row[key] for row in found]) for key in found[0]}}
+
+
+def _head(columns: dict[str, np.ndarray]) -> MapBatch:
+    return from_columns({key: value[:1] for key, value in columns.items()}).blind()
+
+
+def cost(model: base.Predictor, batch: MapBatch, repeats: int = 5) -> dict[str, float]:
+    """Latency of one map [ms] (median), peak memory of the process [MB] while predicting, parameters, network calls."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    seconds = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            begun = time.perf_counter()
+            model.predict(batch, [0] * len(batch))
+            seconds.append(time.perf_counter() - begun)
+    return {
+        "latency_ms": 1000 * float(np.median(seconds[1:])),
+        "peak_memory_mb": _peak_memory_mb(),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "network_calls": model.network_calls,
+    }
+
+
+def _peak_memory_mb() -> float | None:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def _items(examples: dict[str, np.ndarray], model: base.Predictor) -> list[dict]:
+    """What the house picture shows of every example."""
+    batch = from_columns(examples)
+    with torch.no_grad():
+        predicted = model.predict_all(batch.blind(), sample_seeds(examples))
+    gain_db = units.gain_db_from_signal(predicted["gain"][:, 0].numpy())
+    items = []
+    for index, scene in enumerate(examples["scene"]):
+        x_m, y_m, _height_m = examples["tx_xyz_m"][index]
+        cell_m, rank = float(examples["cell_m"][index]), examples["share"][index]
+        item = {
+            "title": f"{scene}, Tx {examples['tx_id'][index]} ({rank:.0%} of maps have less error)",
+            "building_m": examples["building_m"][index],
+            "predicted_db": gain_db[index],
+            "true_db": examples["gain_db"][index],
+            "outdoor": examples["valid"][index].astype(bool),
+            "tx": (int(y_m / cell_m), int(x_m / cell_m)),
+            "cell_m": cell_m,
+        }
+        if "outline" in predicted:
+            item["outline"] = units.grey_from_signal(predicted["outline"][index, 0].numpy())
+        items.append(item)
+    return items
+
+
+def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, has_train: bool) -> None:
+    folder = out / "pictures"
+    folder.mkdir(exist_ok=True)
+    shown = []
+    for name, model in loaded.items():
+        items = _items(examples, model)
+        png = pictures.gallery(items, folder / f"{name}.png")
+        pictures.gallery(items[len(items) // 2 : len(items) // 2 + 1], folder / f"{name}_one.png")
+        caption = (
+            "From the environment alone: buildings, predicted outline, predicted map; then the truth and the error."
+        )
+        shown.append((f"Maps by {name}", caption, png))
+    fitted = "the training split" if has_train else "this very split, which favours them"
+    notes = [
+        f"Floors are fitted on {fitted}.",
+        f"Outline agreement: binarised at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cell, walls left out.",
+        f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
+        f"{len(found['set_aside'])} rows or shards were set aside as unusable.",
+    ]
+    report.write_report(
+        out,
+        found,
+        shown,
+        ratio=summary.ratio_to_better_floor(rows, list(FLOORS)),
+        rows=rows,
+        notes=notes,
+        attribution=card.attribution,
+    )
+
+
+def name_models(models: list[str]) -> dict[str, str]:
+    """ "NAME=MODEL" or "MODEL" to name -> folder; MLflow names are fetched. Raises ValueError for a name given twice."""
+    named: dict[str, str] = {}
+    for text in models:
+        name, _, where = text.rpartition("=")
+        folder = str(track.fetch(where)) if where.startswith(("models:/", "runs:/")) else where
+        name = name or base.load(Path(folder)).config.kind
+        if name in named:
+            raise ValueError(f"two models are called {name!r}; name them with --model NAME=FOLDER")
+        named[name] = folder
+    return named

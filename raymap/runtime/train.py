@@ -1,0 +1,322 @@
+"""fit(run): train one Predictor on Ray Train. Running the same command again continues where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from raymap.config import Run
+from raymap.data import shards
+from raymap.data.schema import DatasetCard
+from raymap.models import base
+from raymap.runtime import cluster, track
+from raymap.runtime.progress import Progress
+
+STATE_FILE = "state.pt"
+#: Settings that may differ between the interrupted and the resumed command.
+MAY_CHANGE = ("workers", "tracking", "storage")
+
+
+def folder_of(run: Run) -> Path:
+    """Where a run keeps its checkpoints and, once trained, its ``model``."""
+    return Path(run.storage).resolve() / run.name
+
+
+def trained_model(run: Run) -> Path:
+    """Folder of the run's finished model (``run.json`` and ``model.safetensors``)."""
+    return folder_of(run) / "model"
+
+
+def fit(run: Run) -> Path:
+    """Train ``run.model`` and return the folder of the finished model.
+
+    Resumes from the last checkpoint if the run was interrupted, and returns at once if it is finished. Raises
+    ValueError if the folder holds a run with other settings (naming the first that differs), RuntimeError if the
+    cluster is too small, and Ray Train's error if workers keep failing.
+    """
+    folder, finished = folder_of(run), trained_model(run)
+    _claim(folder, run)
+    if (finished / base.WEIGHTS_FILE).is_file():
+        print(f"[{run.name}] finished before: {finished}", flush=True)
+        return finished
+    cluster.connect(min_cpus=run.workers.num * run.workers.cpus_each + 1)
+    card = DatasetCard.load(run.data.folder)
+    tracker = track.start(run, folder, {"dataset_fingerprint": card.fingerprint, "dataset": card.name})
+    try:
+        checkpoint = _train_on_ray(run, tracker)
+        _publish(checkpoint, finished)
+        tracker.model(finished)
+    except BaseException:
+        tracker.end("FAILED")
+        raise
+    tracker.end("FINISHED")
+    return finished
+
+
+def _claim(folder: Path, run: Run) -> None:
+    """Write the run's settings into its folder, or check them against the ones already there."""
+    wanted = run.model_dump(mode="json", exclude=set(MAY_CHANGE))
+    path = folder / "settings.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        different = [key for key in wanted if found.get(key) != wanted[key]]
+        if different:
+            raise ValueError(
+                f"{folder} was started with other settings: {different[0]} was {found.get(different[0])}, "
+                f"now {wanted[different[0]]}; give the run another --name or remove the folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _publish(checkpoint: Path, finished: Path) -> None:
+    """Copy the model out of the last checkpoint; it appears under its name only when whole."""
+    partial = finished.with_name(f"{finished.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in (base.CONFIG_FILE, base.WEIGHTS_FILE):
+        shutil.copy2(checkpoint / name, partial / name)
+    partial.rename(finished)
+
+
+def _train_on_ray(run: Run, tracker: track.Tracker) -> Path:
+    from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    workers = run.workers
+    datasets = {"train": shards.stream(run.data.folder, "train", **_stream_options(run))}
+    if "val" in DatasetCard.load(run.data.folder).splits:
+        datasets["val"] = shards.stream(run.data.folder, "val", **_stream_options(run))
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={"run": run.model_dump(mode="json"), "tracker": tracker.state},
+        datasets=datasets,
+        dataset_config=DataConfig(datasets_to_split=["train"]),
+        scaling_config=ScalingConfig(
+            num_workers=workers.num,
+            use_gpu=workers.gpus_each > 0,
+            resources_per_worker={
+                "CPU": workers.cpus_each,
+                **({"GPU": workers.gpus_each} if workers.gpus_each else {}),
+            },
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=str(folder_of(run)),
+            failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+        torch_config=TorchConfig(backend="nccl" if workers.gpus_each else "gloo", timeout_s=120),
+    )
+    return Path(trainer.fit().checkpoint.path)
+
+
+def _stream_options(run: Run) -> dict:
+    data = run.data
+    return {
+        "outline": data.outline,
+        "predicted_outlines": data.predicted_outlines,
+        "quarantine": str(folder_of(run) / "quarantine"),
+        "max_scenes": data.max_scenes,
+        "materialize": data.materialize,
+    }
+
+
+def train_loop(config: dict) -> dict:
+    """What every worker runs; also callable in the test's own process through Ray Train's local mode."""
+    import ray.train
+
+    run = Run.model_validate(config["run"])
+    context = ray.train.get_context()
+    trainer = Trainer(run, context.get_world_rank(), context.get_world_size())
+    trainer.train = ray.train.get_dataset_shard("train")
+    with contextlib.suppress(KeyError):
+        trainer.val = ray.train.get_dataset_shard("val")
+    if trainer.rank == 0:
+        trainer.tracker = track.Tracker(**config["tracker"])
+    found = ray.train.get_checkpoint()
+    if found is None:
+        trainer.prepare()
+    else:
+        with found.as_directory() as folder:
+            trainer.restore(Path(folder))
+    trainer.wrap()
+    return trainer.run_to_end()
+
+
+class Trainer:
+    """One worker's training: model, optimizers, schedule, EMA, and the position in the data stream."""
+
+    def __init__(self, run: Run, rank: int, world: int) -> None:
+        if run.data.batch_size % max(world, 1):
+            raise ValueError(f"data.batch_size {run.data.batch_size} must be a multiple of the {world} workers")
+        torch.manual_seed(run.seed)
+        self.run, self.rank, self.world = run, rank, world
+        self.device = (
+            torch.device("cuda", torch.cuda.current_device()) if run.workers.gpus_each else torch.device("cpu")
+        )
+        self.train = self.val = self.tracker = None
+        self.step = self.epoch = self.batch_index = 0
+        self.model = base.build(run.model).to(self.device)
+        for part, folder in run.start_from.items():
+            self.model.start_from(part, base.load(Path(folder)))
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(run.optim.ema_decay))
+        optim = run.optim
+        self.optimizers = {
+            part: torch.optim.AdamW(parameters, lr=optim.learning_rate, weight_decay=optim.weight_decay)
+            for part, parameters in self.model.parts().items()
+        }
+        self.module: nn.Module = self.model
+
+    def prepare(self) -> None:
+        """The model's own first look at the data; the EMA starts from what it measured."""
+        self.model.prepare(batch.to(self.device) for batch in shards.batches(self.train, self.batch_size))
+        self.ema.module.load_state_dict(self.model.state_dict())
+
+    def wrap(self) -> None:
+        """Data parallel over the workers. Broadcasts rank 0's weights and measured scales to all."""
+        if self.world > 1:
+            self.module = nn.parallel.DistributedDataParallel(self.model)
+            self.ema.module.load_state_dict(self.model.state_dict()) if self.step == 0 else None
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of one step on this worker."""
+        return self.run.data.batch_size // max(self.world, 1)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then cosine from ``learning_rate`` to ``final_learning_rate``."""
+        optim = self.run.optim
+        if step < optim.warmup_steps:
+            return optim.learning_rate * (step + 1) / optim.warmup_steps
+        share = (step - optim.warmup_steps) / max(1, optim.num_steps - optim.warmup_steps)
+        cosine = 0.5 * (1 + torch.cos(torch.tensor(share * torch.pi)).item())
+        return optim.final_learning_rate + (optim.learning_rate - optim.final_learning_rate) * cosine
+
+    def autocast(self) -> torch.autocast:
+        """bf16 where the run asks for it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.optim.precision == "bf16")
+
+    def stream(self):
+        """Endless (batch) of this worker from the current position; epoch e is shuffled by (seed, e)."""
+        while True:
+            shuffle_seed = self.run.seed * 100_003 + self.epoch
+            epoch = shards.batches(self.train, self.batch_size, shuffle_seed=shuffle_seed, drop_last=True)
+            seen = 0
+            for index, batch in enumerate(epoch):
+                seen += 1
+                if index < self.batch_index:
+                    continue
+                self.batch_index = index + 1
+                yield batch
+            if not seen:
+                raise ValueError(
+                    f"the training split gives worker {self.rank} fewer than one batch of {self.batch_size} maps; "
+                    f"lower --data.batch_size"
+                )
+            self.epoch, self.batch_index = self.epoch + 1, 0
+
+    def one_step(self, batch) -> dict[str, torch.Tensor]:
+        """Every part's optimizer once on this batch."""
+        # Seeded by position, so that a resumed run draws what the uninterrupted one would have drawn.
+        seed = (self.run.seed * 1_000_003 + self.step) * 1009 + self.rank
+        torch.manual_seed(seed)
+        if self.run.data.augment:
+            batch = batch.augment(torch.Generator().manual_seed(seed))
+        batch = batch.to(self.device)
+        logged: dict[str, torch.Tensor] = {}
+        for part, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.step)
+            optimizer.zero_grad(set_to_none=True)
+            with self.autocast():
+                terms = self.module(batch, part)
+            terms["loss"].backward()
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, self.run.optim.clip_norm)
+            optimizer.step()
+            prefix = "" if part == "model" else f"{part}/"
+            logged.update(
+                {f"{prefix}{name}": value.detach() for name, value in (terms | {"gradient_norm": norm}).items()}
+            )
+        self.ema.update_parameters(self.model)
+        self.step += 1
+        return logged
+
+    def run_to_end(self) -> dict:
+        """Step until ``num_steps``, with a checkpoint every ``checkpoint_every`` steps and at the end."""
+        optim, progress = self.run.optim, Progress(self.run, self.step, self.rank, self.tracker)
+        if self.step >= optim.num_steps:
+            self.checkpoint({"step": self.step})
+        batches = self.stream()
+        while self.step < optim.num_steps:
+            with progress.waiting():
+                batch = next(batches)
+            logged = self.one_step(batch)
+            progress.step(self.step, logged, self.learning_rate(self.step - 1))
+            if self.step % optim.checkpoint_every == 0 or self.step == optim.num_steps:
+                with progress.pausing():
+                    metrics = {"step": self.step, "loss": progress.loss, **self.validate()}
+                    progress.validated(self.step, metrics)
+                    self.checkpoint(metrics)
+        return {"step": self.step, "loss": progress.loss, "seconds": progress.seconds}
+
+    @torch.no_grad()
+    def validate(self, max_batches: int = 4) -> dict[str, float]:
+        """Mean loss of the EMA weights on the first validation batches, under fixed noise; rank 0's answer counts."""
+        if self.val is None or self.rank != 0 or not self.optimizers:
+            return {}
+        total, count = 0.0, 0
+        self.ema.eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for batch in shards.batches(self.val, self.batch_size):
+                with self.autocast():
+                    total += sum(float(self.ema(batch.to(self.device), part)["loss"]) for part in self.optimizers)
+                count += 1
+                if count == max_batches:
+                    break
+        return {"val_loss": total / max(count, 1)}
+
+    def checkpoint(self, metrics: dict) -> None:
+        """Report a checkpoint that holds the model (EMA weights and run.json) and all that training needs to go on."""
+        import ray.train
+        from ray.train import Checkpoint
+
+        with tempfile.TemporaryDirectory() as name:
+            checkpoint = None
+            if self.rank == 0:
+                folder = Path(name)
+                base.save(self.ema.module, folder, self.run.model_dump(mode="json"))
+                torch.save(self.state(), folder / STATE_FILE)
+                checkpoint = Checkpoint.from_directory(name)
+            ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=f"step_{self.step:08d}")
+
+    def state(self) -> dict:
+        """All that a resumed worker needs beside the run."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
+            "position": [self.step, self.epoch, self.batch_index, self.world],
+        }
+
+    def restore(self, folder: Path) -> None:
+        """Continue from a checkpoint; the place within an epoch carries over if the number of workers is the same."""
+        state = torch.load(folder / STATE_FILE, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        for part, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][part])
+        self.step, self.epoch, self.batch_index, world = state["position"]
+        if world != self.world:
+            self.epoch, self.batch_index = self.epoch + 1, 0
+        if self.rank == 0:
+            print(f"[{self.run.name}] resumed at step {self.step}", flush=True)

@@ -1,0 +1,139 @@
+"""MapBatch: what a network may see stays apart from what it must predict."""
+
+import numpy as np
+import pytest
+import torch
+
+from raymap import units
+from raymap.data import batch, schema
+from raymap.physics import pathloss, visibility
+from raymap.scene import Grid, RadioMap, Scene, Transmitter
+
+
+def make_scenes(shape=(12, 16), num=5, cell_m=4.0):
+    rng = np.random.default_rng(7)
+    scenes, transmitters = [], []
+    for index in range(num):
+        building_m = np.where(rng.random(shape) < 0.25, rng.uniform(5, 30, shape), 0)
+        row, column = rng.integers(shape[0]), rng.integers(shape[1])
+        building_m[row, column] = 0
+        scenes.append(Scene(f"town{index}", Grid(shape, cell_m), building_m, rng.random(shape) < 0.1))
+        transmitters.append(Transmitter(((column + 0.5) * cell_m, (row + 0.5) * cell_m, 1.5)))
+    return scenes, transmitters
+
+
+def make_batch(shape=(12, 16), num=5):
+    scenes, transmitters = make_scenes(shape, num)
+    rng = np.random.default_rng(8)
+    rows = [
+        schema.row(scene, 0, transmitter, RadioMap(rng.uniform(-140, -50, shape), scene.outdoor))
+        for scene, transmitter in zip(scenes, transmitters, strict=True)
+    ]
+    columns = batch.add_visibility(schema.to_columns(schema.to_table(rows)))
+    columns["outline"] = rng.random((num, *shape), np.float32)
+    columns["outline_predicted"] = rng.random((num, *shape), np.float32)
+    return batch.from_columns(columns), columns
+
+
+@pytest.mark.parametrize("target", batch.TARGETS)
+def test_a_target_is_never_an_input(target):
+    maps, _ = make_batch()
+    with pytest.raises(ValueError, match="never be an input"):
+        maps.stack(["building", target])
+
+
+def test_unknown_and_absent_inputs_are_named():
+    maps = batch.from_scenes(*make_scenes())
+    with pytest.raises(ValueError, match="unknown input 'gian'"):
+        maps.stack(["gian"])
+    with pytest.raises(ValueError, match="no 'outline_predicted'"):
+        maps.stack(["outline_predicted"])
+    with pytest.raises(ValueError, match="unknown input 'valid'"):
+        maps.stack(["valid"])
+
+
+def test_stack_keeps_the_order_of_names():
+    maps, _ = make_batch()
+    stacked = maps.stack(["tx", "building"])
+    assert torch.equal(stacked[:, :1], maps.tx) and torch.equal(stacked[:, 1:], maps.building)
+
+
+def test_blind_hides_all_that_the_true_map_tells_and_nothing_else():
+    maps, columns = make_batch()
+    blind = maps.blind()
+    assert blind.gain is blind.outline is blind.valid is None
+    unknown = {name: values for name, values in columns.items() if name not in ("gain_db", "valid", "outline")}
+    without = batch.from_columns(unknown)
+    assert set(blind.rasters()) == set(without.rasters())
+    assert all(torch.equal(raster, getattr(without, name)) for name, raster in blind.rasters().items())
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (9, 5), (8, 8)])
+def test_scenes_and_columns_make_the_same_batch(shape):
+    maps, _ = make_batch(shape)
+    direct = batch.from_scenes(*make_scenes(shape))
+    assert direct.building.shape == (5, 1, *shape)
+    for name, raster in direct.rasters().items():
+        assert torch.equal(raster, getattr(maps, name)), name
+
+
+def test_values_are_the_physical_ones():
+    maps, columns = make_batch()
+    valid = columns["valid"][:, None] == 1
+    gain_db = units.gain_db_from_signal(maps.gain.numpy())
+    np.testing.assert_allclose(gain_db[valid], columns["gain_db"][:, None][valid], atol=1e-4)
+    np.testing.assert_allclose(gain_db[~valid], units.GAIN_FLOOR_DB, atol=1e-4)
+    assert torch.equal(maps.outdoor, torch.from_numpy(columns["building_m"] <= 0)[:, None])
+    assert (maps.tx.flatten(1) == 1).sum(1).tolist() == [1] * 5
+    back = batch.to_radio_maps(maps.gain, maps)
+    np.testing.assert_allclose(back[2].gain_db[back[2].valid], columns["gain_db"][2][back[2].valid], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (10, 10)])
+def test_augment_moves_all_rasters_alike(shape):
+    maps, _ = make_batch(shape, num=24)
+    turned = maps.augment(torch.Generator().manual_seed(3))
+    assert turned.building.shape == maps.building.shape
+    assert turned.valid.dtype == torch.bool
+    assert not torch.equal(turned.building, maps.building)
+    for index in range(len(maps)):
+        row, column = np.argwhere(turned.tx[index, 0].numpy() == 1)[0] + 0.5
+        seen = visibility.line_of_sight(turned.building[index, 0].numpy() > -1, (row, column))
+        np.testing.assert_array_equal(units.signal_from_grey(seen.astype(np.float32)), turned.line_of_sight[index, 0])
+        distance_m = pathloss.distance_m(shape, maps.cell_m, (column * maps.cell_m, row * maps.cell_m))
+        wanted = units.signal_from_gain_db(pathloss.free_space_gain_db(distance_m, 5.9e9))
+        np.testing.assert_allclose(turned.log_distance[index, 0], wanted, atol=1e-5)
+    # The rasters that nothing can be recomputed from: the same permutation as the building.
+    for code in range(8 if shape[0] == shape[1] else 4):
+        again = batch.symmetry(maps.building, code)
+        same = [i for i in range(len(maps)) if torch.equal(again[i], turned.building[i])]
+        for name in ("gain", "outline", "outline_predicted", "valid", "vehicle"):
+            moved = batch.symmetry(getattr(maps, name), code)
+            assert torch.equal(moved[same], getattr(turned, name)[same]), (name, code)
+
+
+def test_the_symmetries_are_different_and_complete():
+    raster = torch.arange(9.0).reshape(3, 3)
+    found = {tuple(batch.symmetry(raster, code).flatten().tolist()) for code in range(8)}
+    assert len(found) == 8
+    assert {tuple(torch.rot90(raster, k).flatten().tolist()) for k in range(4)} <= found
+
+
+def test_augment_belongs_to_its_generator():
+    maps, _ = make_batch()
+    first, second = (maps.augment(torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first.gain, second.gain)
+
+
+def test_slices_and_bad_shapes():
+    maps, _columns = make_batch()
+    part = maps[1:3]
+    assert len(part) == 2 and torch.equal(part.gain, maps.gain[1:3])
+    with pytest.raises(ValueError, match="MapBatch.outline_predicted has shape"):
+        maps.with_outline(torch.zeros(5, 1, 4, 4))
+    with pytest.raises(ValueError, match="share a grid"):
+        batch.to_columns([make_scenes()[0][0], make_scenes((8, 8))[0][0]], make_scenes()[1][:2])
+    with pytest.raises(ValueError, match="inside a building"):
+        scene = make_scenes()[0][0]
+        row, column = np.argwhere(scene.building_m > 0)[0]
+        batch.from_scenes([scene], [Transmitter(((column + 0.5) * 4, (row + 0.5) * 4, 1.5))])
