@@ -13,6 +13,9 @@ from raymap.models import base
 from raymap.models.base import Predictor
 from raymap.scene import RadioMap, Scene, Transmitter
 
+#: Maps predicted at once; memory stays bounded however many transmitters are asked for.
+BATCH_SIZE = 16
+
 
 def load(name: str | Path, *, tracking_uri: str | None = None) -> Predictor:
     """A trained model, ready to predict, from a folder or from MLflow ("models:/k2@champion", "runs:/<id>/model").
@@ -28,17 +31,28 @@ def load(name: str | Path, *, tracking_uri: str | None = None) -> Predictor:
 
 
 def predict(
-    model: Predictor, scene: Scene, transmitters: Sequence[Transmitter], seeds: Sequence[int] | None = None
+    model: Predictor,
+    scene: Scene,
+    transmitters: Sequence[Transmitter],
+    *,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
 ) -> list[RadioMap]:
     """One radio map per transmitter of a scene, [dB], valid outdoors.
 
     ``seeds``: one per transmitter (default 0, 1, ...); the same seed draws the same map whatever else is asked for.
+    ``steps``: network calls per diffusion stage instead of the model's own number.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
     length the model was trained on, or if the number of seeds differs from the number of transmitters.
     """
     seeds = range(len(transmitters)) if seeds is None else seeds
     if len(seeds) != len(transmitters):
         raise ValueError(f"need one seed per transmitter, got {len(seeds)} for {len(transmitters)}")
-    batch = from_scenes([scene] * len(transmitters), transmitters)
-    with torch.no_grad():
-        return to_radio_maps(model.predict(batch.blind(), seeds), batch)
+    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    maps: list[RadioMap] = []
+    with torch.no_grad(), model.with_steps(steps):
+        for start in range(0, len(transmitters), BATCH_SIZE):
+            chosen = transmitters[start : start + BATCH_SIZE]
+            batch = from_scenes([scene] * len(chosen), chosen).blind().to(device)
+            maps += to_radio_maps(model.predict(batch, seeds[start : start + BATCH_SIZE]), batch)
+    return maps

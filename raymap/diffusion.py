@@ -106,6 +106,16 @@ def losses(
     return {name: error.mean() for name, error in errors.items()}
 
 
+def draw_times(num: int, kind: Literal["uniform", "late"], device: torch.device | str = "cpu") -> Tensor:
+    """(num,) times in [T_MIN, 1]: uniform, or "late" with density 1/(2√(1-t)).
+
+    A sampler of few steps starts at t = 1, where the network sees nothing but the condition, and does most of its work
+    there; "late" spends half of the training on t > 3/4.
+    """
+    uniform = torch.rand(num, device=device)
+    return (uniform if kind == "uniform" else 1 - uniform.square()).clamp_min(T_MIN)
+
+
 def seeded_noise(
     seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> Callable[[], Tensor]:

@@ -111,12 +111,15 @@ def _paper() -> K2Job:
         )  # fmt: skip
 
     stages = _stages(
-        Vae.Config(channels=(128, 256, 512), layers_per_block=2, latent_channels=4, patch=1, kl_weight=1e-6),
+        Vae.Config(
+            channels=(128, 256, 512), layers_per_block=2, latent_channels=4, patch=1, linear=False, complete=False
+        ),
         {
             "widths": (128, 256, 512, 512),
             "stem": 128,
             "cell_m": 1.0,
             "weighting": "plain",
+            "times": "uniform",
             "steps": 4,
             "stochastic": True,
         },

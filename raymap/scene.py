@@ -129,8 +129,9 @@ class Scene:
     def coarsen(self, factor: int) -> Scene:
         """The same scene on cells ``factor`` times as long.
 
-        A coarse cell is built where at least half of it is; its height is the mean over the built part, so footprints
-        keep their area. Raises ValueError if the shape is no multiple of ``factor``.
+        A coarse cell is built where at least half of it is; its height is the mean over the built part. Footprints
+        keep their area to within half a fine cell along their walls. Raises ValueError if the shape is no multiple of
+        ``factor``.
         """
         grid = self.grid.coarsen(factor)
         return replace(

@@ -66,10 +66,15 @@ def gain_db_from_signal(signal):
     return gain_db_from_grey(grey_from_signal(signal))
 
 
+def signal_from_amount(amount, middle):
+    """An amount ≥ 0 to [-1, 1): -1 for none, 0 for ``middle`` (same unit), strictly rising towards 1, never clipped."""
+    return 2.0 * amount / (amount + middle) - 1.0
+
+
 #: Height that maps to the middle of the network's range [m]; RadioMapSeer's buildings are all this high.
 MIDDLE_HEIGHT_M = 25.0
 
 
 def signal_from_height_m(height_m):
-    """Height above ground [m] to [-1, 1): -1 on the ground, 0 at 25 m, strictly rising towards 1, never clipped."""
-    return 2.0 * height_m / (height_m + MIDDLE_HEIGHT_M) - 1.0
+    """Height above ground [m] to [-1, 1): -1 on the ground, 0 at 25 m."""
+    return signal_from_amount(height_m, MIDDLE_HEIGHT_M)

@@ -9,11 +9,18 @@ import numpy as np
 import torch
 
 from raymap import units
-from raymap.physics import pathloss, visibility
+from raymap.physics import obstruction, pathloss, visibility
 from raymap.scene import RadioMap, Scene, Transmitter
 
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
-INPUTS = ("building", "vehicle", "tx", "line_of_sight", "log_distance", "outline_predicted")
+INPUTS = (
+    "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
+    "outline_predicted",
+)  # fmt: skip
+#: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, 50 m of shadow.
+_OBSTRUCTION = (("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0))
+#: Inputs of more than one channel.
+CHANNELS = {"bearing": 2}
 #: Rasters computed from the true map. Never an input: :meth:`MapBatch.stack` refuses them.
 TARGETS = ("gain", "outline")
 
@@ -23,7 +30,8 @@ class MapBatch:
     """A batch of maps on one grid. Every raster is (B, 1, H, W) float32 in [-1, 1].
 
     ``building``, ``vehicle``: heights (``units.signal_from_height_m``). ``tx``: 1 in the transmitter's cell, else -1.
-    ``line_of_sight``: 1 where the transmitter is seen. ``log_distance``: free-space gain. ``outline_predicted``: DM1's
+    ``line_of_sight``: 1 where the transmitter is seen. ``log_distance``: free-space gain. ``crossed``,
+    ``thickness``, ``shadow``: buildings on the direct ray (``physics.obstruction``). ``outline_predicted``: DM1's
     output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool, outdoors in the true map.
     ``cell_m``: length of a cell [m].
 
@@ -36,6 +44,9 @@ class MapBatch:
     tx: torch.Tensor
     line_of_sight: torch.Tensor
     log_distance: torch.Tensor
+    crossed: torch.Tensor | None = None
+    thickness: torch.Tensor | None = None
+    shadow: torch.Tensor | None = None
     outline_predicted: torch.Tensor | None = None
     gain: torch.Tensor | None = None
     outline: torch.Tensor | None = None
@@ -61,6 +72,19 @@ class MapBatch:
     def outdoor(self) -> torch.Tensor:
         """(B, 1, H, W) bool from the footprints, which is known at prediction time too."""
         return self.building <= -1.0
+
+    @property
+    def bearing(self) -> torch.Tensor:
+        """(B, 2, H, W): cosine and sine of the direction to the transmitter, from its brightest cell; 0 in that cell.
+
+        Derived from ``tx`` rather than stored, because a vector does not turn with its raster.
+        """
+        height, width = self.tx.shape[-2:]
+        place = self.tx.flatten(1).argmax(dim=1)
+        rows = torch.arange(height, device=self.tx.device)[None, :, None] - (place // width)[:, None, None]
+        columns = torch.arange(width, device=self.tx.device)[None, None, :] - (place % width)[:, None, None]
+        offset = torch.stack(torch.broadcast_tensors(columns, rows), dim=1).to(self.tx.dtype)
+        return -offset / offset.norm(dim=1, keepdim=True).clamp_min(1.0)
 
     def stack(self, names: Sequence[str]) -> torch.Tensor:
         """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""
@@ -133,17 +157,21 @@ def to_columns(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> 
         "scene": np.array([scene.name for scene in scenes], dtype=object),
         "cell_m": np.array([scene.grid.cell_m for scene in scenes], np.float32),
         "frequency_hz": np.array([scene.frequency_hz for scene in scenes], np.float64),
-        "tx_xyz_m": np.array([transmitter.xyz_m for transmitter in transmitters], np.float32),
+        "tx_xyz_m": np.array([transmitter.xyz_m for transmitter in transmitters], np.float64),
         "building_m": np.stack([scene.building_m for scene in scenes]),
         "vehicle_m": np.stack([scene.vehicle_m for scene in scenes]),
     }
 
 
 def add_visibility(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Adds ``line_of_sight`` (B, H, W) bool, computed from ``building_m``, ``tx_xyz_m`` [m] and ``cell_m`` [m]."""
-    rows_cols = columns["tx_xyz_m"][:, 1::-1] / columns["cell_m"][:, None]
-    seen = visibility.line_of_sight_batch(columns["building_m"] > 0, rows_cols.astype(np.float64))
-    return {**columns, "line_of_sight": seen}
+    """Adds what lies on the ray to each cell: ``line_of_sight`` bool, ``crossed``, ``thickness_m``, ``shadow_m``.
+
+    Each (B, H, W), computed from ``building_m`` (B, H, W), ``tx_xyz_m`` (B, 3) [m] and ``cell_m`` (B,) [m].
+    """
+    blocked = columns["building_m"] > 0
+    rows_cols = (columns["tx_xyz_m"][:, 1::-1] / columns["cell_m"][:, None]).astype(np.float64)
+    found = obstruction.obstruction_batch(blocked, rows_cols, float(columns["cell_m"][0]))
+    return {**columns, "line_of_sight": visibility.line_of_sight_batch(blocked, rows_cols), **found._asdict()}
 
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
@@ -167,6 +195,9 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
         "line_of_sight": units.signal_from_grey(columns["line_of_sight"].astype(np.float32)),
         "log_distance": log_distance,
     }
+    for name, column, middle in _OBSTRUCTION:
+        if column in columns:
+            rasters[name] = units.signal_from_amount(columns[column], middle)
     if "gain_db" in columns:
         valid = columns["valid"].astype(bool)
         rasters["gain"] = units.signal_from_gain_db(np.where(valid, columns["gain_db"], units.GAIN_FLOOR_DB))

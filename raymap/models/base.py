@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,6 +61,16 @@ class Predictor(nn.Module):
         """Everything the method can say of a map: "gain", and "outline" where it draws one; shaped as in predict."""
         return {"gain": self.predict(batch, seeds)}
 
+    @contextlib.contextmanager
+    def with_steps(self, steps: int | None) -> Iterator[None]:
+        """Within this context predictions take ``steps`` network calls per stage; None leaves the model's own number.
+
+        Raises ValueError for a model that does not sample in steps.
+        """
+        if steps is not None:
+            raise ValueError(f"{type(self).__name__} does not predict in steps, got steps={steps}")
+        yield
+
     @property
     def network_calls(self) -> int:
         """Passes through a network that one prediction takes."""
@@ -90,16 +101,18 @@ def weights_hash(folder: Path) -> str:
 def load(folder: Path) -> Predictor:
     """Rebuild a model from a folder written by :func:`save`, in evaluation mode; runs no code from the files.
 
-    Raises FileNotFoundError naming the missing file, ValueError if weights and config do not belong together.
+    Raises FileNotFoundError naming the missing file, ValueError for an unknown kind of model, for weights that are
+    damaged and if weights and config do not belong together.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}: not a raymap model folder")
-    model = build(ModelConfig.from_dict(json.loads((folder / CONFIG_FILE).read_text())["model"]))
+    model = build(ModelConfig.from_dict(json.loads((folder / CONFIG_FILE).read_text()).get("model", {})))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} does not fit the config beside it: {error}") from error
     return model.eval()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import model_validator
@@ -12,6 +13,8 @@ from raymap.config import ModelConfig
 from raymap.data.batch import MapBatch
 from raymap.models.base import Predictor
 from raymap.models.radiodiff import RadioDiff
+
+SECOND_STAGE = 2**32
 
 
 class K2(Predictor):
@@ -57,11 +60,18 @@ class K2(Predictor):
     def predict_all(self, batch: MapBatch, seeds: Sequence[int]) -> dict[str, Tensor]:
         batch = batch.blind()
         outline = self.outline.predict(batch, seeds)
-        return {"gain": self.map.predict(batch.with_outline(outline), seeds), "outline": outline}
+        # Seeds of their own, or DM2 would start from the very noise that drew its outline.
+        gain = self.map.predict(batch.with_outline(outline), [seed + SECOND_STAGE for seed in seeds])
+        return {"gain": gain, "outline": outline}
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         """(B, 1, H, W) in [-1, 1]."""
         return self.predict_all(batch, seeds)["gain"]
+
+    @contextlib.contextmanager
+    def with_steps(self, steps: int | None) -> Iterator[None]:
+        with self.outline.with_steps(steps), self.map.with_steps(steps):
+            yield
 
     @property
     def network_calls(self) -> int:

@@ -6,18 +6,20 @@ inputs), and RadioDiff as published (no outline, no physics channels), by settin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from raymap import diffusion
 from raymap.config import ModelConfig
-from raymap.data.batch import INPUTS, MapBatch
+from raymap.data.batch import CHANNELS, INPUTS, MapBatch
 from raymap.models.base import Predictor
+from raymap.models.pathloss import LogDistance
 from raymap.models.vae import Vae, load_weights
 from raymap.nn.unet import ConditionalUNet
 
@@ -38,8 +40,16 @@ class RadioDiff(Predictor):
         lambda_noise: float = Field(1.0, ge=0, description="λ2 of paper eq. 45")
         lambda_recon: float = Field(1.0, ge=0, description="λ3 of paper eq. 45")
         weighting: Literal["plain", "unit"] = Field("unit", description="over t; plain is the paper's")
+        times: Literal["uniform", "late"] = Field("late", description="how t is drawn; uniform is the paper's")
+        prior: bool = Field(False, description="diffuse what a log-distance law with line of sight leaves unexplained")
         steps: int = Field(3, ge=1, description="network calls per prediction")
         stochastic: bool = Field(False, description="sample the posterior at each step instead of following its mean")
+
+        @model_validator(mode="after")
+        def _prior_is_of_gain(self) -> RadioDiff.Config:
+            if self.prior and self.target != "gain":
+                raise ValueError(f"the path loss prior explains a gain, not target={self.target!r}")
+            return self
 
         @field_validator("inputs")
         @classmethod
@@ -51,13 +61,16 @@ class RadioDiff(Predictor):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.steps = config.steps
         self.autoencoder = Vae(config.autoencoder).requires_grad_(False)
         latent = config.autoencoder.latent_channels
+        channels = sum(CHANNELS.get(name, 1) for name in config.inputs)
         self.unet = ConditionalUNet(
-            latent, len(config.inputs), config.widths, config.num_blocks, self.autoencoder.factor, config.stem
+            latent, channels, config.widths, config.num_blocks, self.autoencoder.factor, config.stem
         )
+        self.prior = LogDistance(LogDistance.Config()) if config.prior else None
         self.register_buffer("latent_mean", torch.zeros(1, latent, 1, 1))
-        self.register_buffer("latent_std", torch.ones(1, latent, 1, 1))
+        self.register_buffer("latent_std", torch.ones(()))
 
     def start_from(self, part: str, trained: Predictor) -> None:
         if part != "autoencoder":
@@ -66,20 +79,31 @@ class RadioDiff(Predictor):
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[MapBatch]) -> None:
-        """Measures mean and standard deviation of every latent channel, so that diffusion sees unit variance."""
-        latents = torch.cat(
-            [self.autoencoder.encode(getattr(batch, self.config.target)) for batch in islice(batches, 8)]
-        )
+        """Measures the latent's mean per channel and one standard deviation, so that diffusion sees unit variance.
+
+        One scale for all channels: a channel that carries little of the picture weighs little in the loss, too.
+        """
+        batches = list(islice(batches, 32))
+        if self.prior is not None:
+            self.prior.prepare(batches)
+        latents = torch.cat([self._encode(batch) - self._offset(batch) for batch in batches])
         self.latent_mean.copy_(latents.mean(dim=(0, 2, 3), keepdim=True))
-        self.latent_std.copy_(latents.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3))
+        self.latent_std.copy_((latents - self.latent_mean).square().mean().sqrt().clamp_min(1e-3))
+
+    def _encode(self, batch: MapBatch) -> Tensor:
+        return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()
+
+    def _offset(self, batch: MapBatch) -> Tensor | float:
+        """Latent of the prior's map, which the diffusion is relative to; 0 without a prior."""
+        if self.prior is None:
+            return 0.0
+        return self.autoencoder.encode(self.prior.predict(batch, ()), batch.outdoor).float()
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         with torch.no_grad():
-            z0 = (
-                self.autoencoder.encode(getattr(batch, self.config.target)).float() - self.latent_mean
-            ) / self.latent_std
+            z0 = (self._encode(batch) - self._offset(batch) - self.latent_mean) / self.latent_std
         noise = torch.randn_like(z0)
-        t = torch.rand(len(batch), device=z0.device).clamp_min(diffusion.T_MIN)
+        t = diffusion.draw_times(len(batch), self.config.times, z0.device)
         heads = diffusion.apply_heads(self._network(batch), diffusion.q_sample(z0, noise, t), t)
         terms = diffusion.losses(z0, noise, t, heads, self.config.weighting)
         total = sum(getattr(self.config, f"lambda_{name}") * term for name, term in terms.items())
@@ -92,6 +116,9 @@ class RadioDiff(Predictor):
                 f"the model was trained on {self.config.cell_m:g} m cells, this map has {batch.cell_m:g} m; "
                 f"coarsen the scene (Scene.coarsen) or train at this cell size"
             )
+        shape, factor = tuple(batch.building.shape[-2:]), self.autoencoder.factor
+        if any(size % factor for size in shape):
+            raise ValueError(f"map of {shape} cells: both sides must be multiples of {factor}")
         condition = self.unet.condition(batch.stack(self.config.inputs))
         return lambda z_t, t: self.unet(z_t, t, condition)
 
@@ -104,12 +131,22 @@ class RadioDiff(Predictor):
         z0 = diffusion.sample(
             lambda z_t, t: diffusion.apply_heads(network, z_t, t),
             diffusion.seeded_noise(seeds, shape, batch.building.device),
-            self.config.steps,
+            self.steps,
             self.config.stochastic,
         )
-        image = self.autoencoder.decode(z0 * self.latent_std + self.latent_mean).float().clamp(-1, 1)
+        z0 = z0 * self.latent_std + self.latent_mean + self._offset(batch)
+        image = self.autoencoder.decode(z0).float().clamp(-1, 1)
         return torch.where(batch.outdoor, image, -1.0)
+
+    @contextlib.contextmanager
+    def with_steps(self, steps: int | None) -> Iterator[None]:
+        before = self.steps
+        self.steps = before if steps is None else steps
+        try:
+            yield
+        finally:
+            self.steps = before
 
     @property
     def network_calls(self) -> int:
-        return self.config.steps
+        return self.steps

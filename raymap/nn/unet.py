@@ -21,6 +21,8 @@ class ConditionEncoder(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int], factor: int, stem: int) -> None:
         super().__init__()
+        if factor % 2:
+            raise ValueError(f"latent cells must be an even number of pixels wide, got {factor}")
         self.half = factor // 2
         self.stem = nn.Conv2d(channels * self.half**2, stem, 3, padding=1)
         self.fine = ResBlock(stem, stem)

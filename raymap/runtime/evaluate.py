@@ -238,7 +238,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
         f"Floors are fitted on {fitted}.",
-        f"Outline agreement: binarised at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cell, walls left out.",
+        f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cell, walls left out.",
         f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
         f"{len(found['set_aside'])} rows or shards were set aside as unusable.",
     ]
@@ -254,7 +254,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
 
 
 def name_models(models: list[str]) -> dict[str, str]:
-    """ "NAME=MODEL" or "MODEL" to name -> folder; MLflow names are fetched. Raises ValueError for a name given twice."""
+    """ "NAME=MODEL" or "MODEL" to name -> folder; MLflow names are fetched. Raises ValueError for a name twice."""
     named: dict[str, str] = {}
     for text in models:
         name, _, where = text.rpartition("=")

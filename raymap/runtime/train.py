@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from raymap.config import Run
 from raymap.data import shards
@@ -151,6 +151,19 @@ def train_loop(config: dict) -> dict:
     return trainer.run_to_end()
 
 
+def _warm_average(decay: float):
+    """Exponential average whose memory grows with training, so that the first weights are soon forgotten.
+
+    Decay after n updates: min(decay, (1+n)/(10+n)).
+    """
+
+    def update(averaged: list, current: list, num_averaged: torch.Tensor) -> None:
+        num = float(num_averaged)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + num) / (10 + num)))
+
+    return update
+
+
 class Trainer:
     """One worker's training: model, optimizers, schedule, EMA, and the position in the data stream."""
 
@@ -167,7 +180,7 @@ class Trainer:
         self.model = base.build(run.model).to(self.device)
         for part, folder in run.start_from.items():
             self.model.start_from(part, base.load(Path(folder)))
-        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(run.optim.ema_decay))
+        self.ema = AveragedModel(self.model, multi_avg_fn=_warm_average(run.optim.ema_decay))
         optim = run.optim
         self.optimizers = {
             part: torch.optim.AdamW(parameters, lr=optim.learning_rate, weight_decay=optim.weight_decay)
@@ -177,7 +190,8 @@ class Trainer:
 
     def prepare(self) -> None:
         """The model's own first look at the data; the EMA starts from what it measured."""
-        self.model.prepare(batch.to(self.device) for batch in shards.batches(self.train, self.batch_size))
+        batches = shards.batches(self.train, self.batch_size, shuffle_seed=self.run.seed)
+        self.model.prepare(batch.to(self.device) for batch in batches)
         self.ema.module.load_state_dict(self.model.state_dict())
 
     def wrap(self) -> None:

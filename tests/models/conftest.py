@@ -1,0 +1,39 @@
+"""A handful of generated towns for the models: 32 x 32 cells of 8 m, no Ray, no files."""
+
+import pytest
+import torch
+
+from raymap.config import OutlineConfig
+from raymap.data import schema, sites
+from raymap.data.batch import MapBatch, add_visibility
+from raymap.data.generated import city
+from raymap.data.reader import LoadedMaps, batches, true_outline
+from raymap.propagation import dominant_path
+from raymap.scene import Grid
+
+
+@pytest.fixture(scope="session")
+def maps() -> LoadedMaps:
+    """Four towns with two transmitters each and all columns of a split; DM1's outlines are the true ones."""
+    rows = []
+    for seed in range(4):
+        scene = city(seed, Grid((32, 32), 8.0))
+        for index, transmitter in enumerate(sites.place(scene, 2, seed)):
+            rows.append(schema.row(scene, index, transmitter, dominant_path.solve(scene, transmitter)))
+    columns = add_visibility(schema.to_columns(schema.to_table(rows)))
+    columns["outline"] = true_outline(columns, 8.0, OutlineConfig())
+    columns["outline_predicted"] = columns["outline"].copy()
+    return LoadedMaps(columns)
+
+
+@pytest.fixture(scope="session")
+def batch(maps) -> MapBatch:
+    """Four of the maps, of two towns."""
+    return next(iter(batches(maps, 4)))
+
+
+@pytest.fixture(autouse=True)
+def one_thread_and_one_seed():
+    """Trainings of these tests are the same every time."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)

@@ -1,0 +1,193 @@
+"""RadioDiff: what may be its input, what its diffusion sees, and what it draws if its network is perfect."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from raymap import diffusion
+from raymap.data.batch import INPUTS, TARGETS
+from raymap.data.reader import batches
+from raymap.models.k2 import K2
+from raymap.models.radiodiff import RadioDiff
+from raymap.models.vae import Vae
+
+CODER = Vae.Config(channels=(8, 16), latent_channels=4)
+SMALL = {"autoencoder": CODER, "widths": (32, 32), "num_blocks": 1, "stem": 8, "cell_m": 8.0, "steps": 3}
+
+
+def a_model(maps=None, **changes):
+    """With random weights everywhere, scales measured on ``maps``."""
+    torch.manual_seed(0)
+    model = RadioDiff(RadioDiff.Config(**{**SMALL, **changes}))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    if maps is not None:
+        model.prepare(batches(maps, 4))
+    return model.eval()
+
+
+def latents(model, batch, monkeypatch):
+    """z₀ of a batch, as the diffusion gets it in training."""
+    seen = []
+    with monkeypatch.context() as patch:
+        original = diffusion.q_sample
+        patch.setattr(diffusion, "q_sample", lambda z0, *rest: seen.append(z0) or original(z0, *rest))
+        model(batch)
+    return seen[0]
+
+
+def make_perfect(model, z0, monkeypatch):
+    """Replace the U-Net by one that knows z₀ and answers what the preconditioning leaves to it."""
+
+    def answer(z, t, _condition):
+        scale = diffusion.precondition(t, z)
+        z_t = z / scale.c_in
+        time = t.view(-1, 1, 1, 1)
+        noise = (z_t - (1 - time) * z0) / time.sqrt()
+        drift_part = (-z0 - scale.drift_skip * z_t) / scale.drift_out
+        noise_part = (noise - scale.noise_skip * z_t) / scale.noise_out.clamp_min(1e-6)
+        return drift_part, noise_part
+
+    monkeypatch.setattr(model.unet, "forward", answer)
+
+
+@pytest.mark.parametrize("name", [*TARGETS, "valid", "gian"])
+def test_nothing_from_the_true_map_is_configured_as_input(name):
+    with pytest.raises(ValueError, match=f"(?s){name}.*not allowed.*building"):
+        RadioDiff.Config(inputs=("building", name))
+
+
+def test_a_model_without_inputs_is_refused():
+    with pytest.raises(ValueError, match="not allowed; choose from"):
+        RadioDiff.Config(inputs=())
+
+
+def test_the_list_of_inputs_holds_no_target():
+    assert not set(INPUTS) & {*TARGETS, "valid"}
+
+
+def test_a_path_loss_prior_is_of_gain_only():
+    with pytest.raises(ValueError, match="not target='outline'"):
+        RadioDiff.Config(target="outline", prior=True)
+
+
+@pytest.mark.parametrize("target", ["gain", "outline"])
+def test_diffusion_sees_latents_of_zero_mean_and_unit_variance(maps, target, monkeypatch):
+    model = a_model(maps, target=target)
+    z0 = torch.cat([latents(model, part, monkeypatch) for part in batches(maps, 4)])
+    assert z0.mean(dim=(0, 2, 3)).abs().max() < 1e-4
+    assert float(z0.square().mean()) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("changes", [{}, {"target": "outline"}, {"prior": True}, {"weighting": "plain"}])
+def test_a_perfect_network_draws_what_the_autoencoder_can_hold(maps, batch, changes, steps, stochastic, monkeypatch):
+    model = a_model(maps, steps=steps, stochastic=stochastic, **changes)
+    make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
+    found = model.predict(batch.blind(), [3, 1, 4, 1])
+    truth = getattr(batch, model.config.target)
+    rebuilt = model.autoencoder.decode(model.autoencoder.encode(truth, batch.valid)).clamp(-1, 1)
+    torch.testing.assert_close(found, torch.where(batch.outdoor, rebuilt, -1.0), rtol=0, atol=2e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weighting", ["plain", "unit"])
+def test_a_perfect_network_has_no_loss(maps, batch, weighting, monkeypatch):
+    model = a_model(maps, weighting=weighting)
+    assert float(model(batch)["loss"]) > 0.1
+    make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
+    assert float(model(batch)["loss"]) < 1e-5
+
+
+@torch.no_grad()
+def test_the_loss_is_the_weighted_sum_of_its_terms(maps, batch):
+    model = a_model(maps, lambda_drift=2.0, lambda_noise=0.0, lambda_recon=0.5)
+    terms = model(batch)
+    assert set(terms) == {"loss", "drift", "noise", "recon"}
+    assert float(terms["loss"]) == pytest.approx(float(2 * terms["drift"] + 0.5 * terms["recon"]), rel=1e-5)
+
+
+def test_the_condition_is_encoded_once_for_all_steps(maps, batch):
+    model, calls = a_model(maps, steps=5), []
+    model.unet.encoder.register_forward_hook(lambda *_: calls.append("condition"))
+    model.unet.register_forward_hook(lambda *_: calls.append("step"))
+    model.predict(batch.blind(), range(4))
+    assert calls == ["condition"] + ["step"] * 5 and model.network_calls == 5
+
+
+@pytest.mark.parametrize("name", RadioDiff.Config().inputs)
+def test_every_input_is_used(maps, batch, name):
+    model = a_model(maps, inputs=(name,))
+    blind = batch.blind()
+    turned = replace(blind, **{name: getattr(blind, name).flip(0).flip(-1) + 0.5 * (name == "vehicle")})
+    first, second = model.unet.condition(blind.stack([name])), model.unet.condition(turned.stack([name]))
+    assert not torch.allclose(first[0][0], second[0][0], atol=1e-3)
+    moved = model.predict(turned, range(4)) - model.predict(blind, range(4))
+    assert moved[batch.outdoor & turned.outdoor].abs().max() > 1e-4
+
+
+def test_an_input_that_is_not_configured_changes_nothing(maps, batch):
+    model = a_model(maps, inputs=("building", "tx"))
+    blind = batch.blind()
+    other = replace(blind, log_distance=-blind.log_distance, line_of_sight=-blind.line_of_sight, vehicle=blind.tx)
+    assert torch.equal(model.predict(other, range(4)), model.predict(blind, range(4)))
+
+
+def test_a_missing_outline_is_said(maps, batch):
+    model = a_model(inputs=("building", "outline_predicted"))
+    with pytest.raises(ValueError, match="no 'outline_predicted'"):
+        model.predict(replace(batch.blind(), outline_predicted=None), range(4))
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_seeds_choose_the_sample(maps, batch, stochastic):
+    model = a_model(maps, stochastic=stochastic)
+    same = replace(batch, **{name: raster[:1].expand_as(raster) for name, raster in batch.rasters().items()}).blind()
+    drawn = model.predict(same, [1, 2, 1, 3])
+    torch.testing.assert_close(drawn[0], drawn[2], rtol=0, atol=1e-5)
+    assert not torch.allclose(drawn[0], drawn[1], atol=1e-3) and not torch.allclose(drawn[1], drawn[3], atol=1e-3)
+
+
+def test_the_autoencoder_is_frozen_and_no_part_of_the_training(maps, batch):
+    model = a_model(maps)
+    frozen = set(model.autoencoder.parameters())
+    assert frozen and not any(parameter.requires_grad for parameter in frozen)
+    assert not frozen & set(model.parts()["model"])
+    assert set(model.parts()["model"]) == set(model.unet.parameters())
+    model(batch)["loss"].backward()
+    assert all(parameter.grad is None for parameter in frozen)
+
+
+def test_it_starts_from_a_trained_autoencoder_and_from_nothing_else(batch):
+    model, trained = a_model(), Vae(CODER)
+    model.start_from("autoencoder", trained)
+    wanted = trained.encode(batch.gain, batch.valid)
+    assert torch.equal(model.autoencoder.encode(batch.gain, batch.valid), wanted)
+    with pytest.raises(ValueError, match="no part 'unet'"):
+        model.start_from("unet", trained)
+    with pytest.raises(ValueError, match="must start from a Vae, got RadioDiff"):
+        model.start_from("autoencoder", a_model())
+    with pytest.raises(ValueError, match="was trained as"):
+        model.start_from("autoencoder", Vae(Vae.Config(channels=(8, 24))))
+
+
+def test_sizes_that_do_not_divide_are_refused_with_the_factor(maps, batch):
+    model = a_model(maps)
+    rasters = {name: raster[..., :30] for name, raster in batch.blind().rasters().items()}
+    with pytest.raises(ValueError, match=r"\(32, 30\) cells: both sides must be multiples of 4"):
+        model.predict(replace(batch.blind(), **rasters), range(4))
+
+
+def test_k2_is_two_of_them(maps, batch):
+    """The same classes and weights inside K2 draw the same maps as by themselves."""
+    outline = a_model(maps, target="outline")
+    gain = a_model(maps, inputs=("building", "outline_predicted"))
+    both = K2(K2.Config(outline=outline.config, map=gain.config)).eval()
+    both.start_from("outline", outline)
+    both.start_from("map", gain)
+    said = both.predict_all(batch, range(4))
+    assert torch.equal(said["outline"], outline.predict(batch.blind(), range(4)))
+    assert said["gain"].shape == said["outline"].shape

@@ -1,0 +1,135 @@
+"""Training survives kill -9 of its driver and of a worker: the same command goes on, and ends where it would have."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from raymap.models import base
+
+DRIVER = Path(__file__).with_name("fit_autoencoder.py")
+NUM_STEPS = 200
+
+pytestmark = pytest.mark.ray
+
+
+class Training:
+    """The driver in a process group of its own, with its output in a file."""
+
+    def __init__(self, folder: Path, data: Path, num_workers: int = 1) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.log = folder, folder / f"driver-{time.monotonic_ns()}.log"
+        command = [sys.executable, str(DRIVER), str(folder), str(data), str(NUM_STEPS), str(num_workers)]
+        environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environ
+            )
+        self.descendants: list[psutil.Process] = []
+
+    def wait_for(self, pattern: str, timeout_s: float = 120) -> re.Match:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            found = re.search(pattern, self.log.read_text())
+            if found:
+                return found
+            assert self.process.poll() is None, f"the driver ended early:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.1)
+        raise AssertionError(f"{pattern!r} did not appear in {timeout_s} s:\n{self.log.read_text()[-4000:]}")
+
+    def wait_for_checkpoint(self) -> None:
+        """Until a checkpoint is registered, not merely on disk."""
+        snapshot = self.folder / "debug/autoencoder/checkpoints/checkpoint_manager_snapshot.json"
+        deadline = time.monotonic() + 120
+        while not (snapshot.is_file() and "step_" in snapshot.read_text()):
+            assert self.process.poll() is None, f"the driver ended early:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"no checkpoint in 120 s:\n{self.log.read_text()[-4000:]}"
+            time.sleep(0.05)
+
+    def workers(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "RayTrainWorker" in " ".join(child.cmdline())]
+
+    def end(self) -> str:
+        assert self.process.wait(timeout=180) == 0, self.log.read_text()[-4000:]
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        """kill -9 of the driver alone, then wait until the processes that Ray had started for it are gone."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        gone_by = time.monotonic() + 30
+        while any(child.is_running() and child.status() != "zombie" for child in children):
+            if time.monotonic() > gone_by:
+                for child in children:
+                    if child.is_running():
+                        child.kill()
+            time.sleep(0.1)
+
+
+def last(pattern: str, text: str) -> str:
+    return re.findall(pattern, text)[-1]
+
+
+def final_loss(log: str) -> float:
+    return float(last(rf"step {NUM_STEPS}/{NUM_STEPS}  loss ([0-9.]+)", log))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, tiny_city):
+    training = Training(tmp_path_factory.mktemp("uninterrupted"), tiny_city)
+    return training.end(), training.folder
+
+
+def weights(folder: Path):
+    return base.load(folder / "debug/autoencoder/model").state_dict()
+
+
+def assert_same_outcome(log: str, folder: Path, uninterrupted) -> None:
+    straight_log, straight_folder = uninterrupted
+    assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
+    assert final_loss(log) == pytest.approx(final_loss(straight_log), rel=0.1)
+    distance = sum(float((a - b).square().sum()) for a, b in zip(
+        weights(folder).values(), weights(straight_folder).values(), strict=True))  # fmt: skip
+    size = sum(float(tensor.square().sum()) for tensor in weights(straight_folder).values())
+    assert distance < 1e-2 * size
+
+
+def test_killed_driver_resumes_by_the_same_command_and_ends_the_same(tmp_path, tiny_city, uninterrupted):
+    first = Training(tmp_path / "runs", tiny_city)
+    first.wait_for_checkpoint()
+    first.kill()
+    second = Training(tmp_path / "runs", tiny_city)
+    log = second.end()
+    resumed_at = int(last(r"resumed at step (\d+)", log))
+    assert 0 < resumed_at < NUM_STEPS
+    assert_same_outcome(log, tmp_path / "runs", uninterrupted)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert [run.info.status for run in runs] == ["FINISHED"], "the resumed training continues its MLflow run"
+
+
+def test_killed_worker_is_replaced_from_the_last_checkpoint(tmp_path, tiny_city, uninterrupted):
+    training = Training(tmp_path / "runs", tiny_city)
+    training.wait_for_checkpoint()
+    training.workers()[0].kill()
+    log = training.end()
+    assert int(last(r"resumed at step (\d+)", log)) > 0
+    assert_same_outcome(log, tmp_path / "runs", uninterrupted)
+
+
+def test_a_finished_run_is_not_trained_again(uninterrupted, tiny_city):
+    _log, folder = uninterrupted
+    model = folder / "debug/autoencoder/model/model.safetensors"
+    before = model.stat().st_mtime_ns
+    log = Training(folder, tiny_city).end()
+    assert "finished before" in log
+    assert model.stat().st_mtime_ns == before

@@ -1,0 +1,164 @@
+"""The two doors: a folder in and a model out; a scene in and one radio map per transmitter out."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import raymap
+from raymap import recipes, units
+from raymap.models import base
+from raymap.models.pathloss import FreeSpace
+from raymap.models.vae import Vae
+from raymap.scene import Grid, Scene, Transmitter
+
+PLACES = [Transmitter((20.0, 12.0, 1.5)), Transmitter((230.0, 180.0, 1.5)), Transmitter((100.0, 30.0, 1.5))]
+
+
+@pytest.fixture(scope="module")
+def scene():
+    building_m = np.zeros((24, 32))
+    building_m[6:14, 6:16] = 18.0
+    building_m[16:21, 3:27] = 9.0
+    return Scene("block", Grid((24, 32), 8.0), building_m)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = base.build(recipes.k2("debug").model())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    base.save(model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder, **changes):
+    path = folder / base.CONFIG_FILE
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, **changes}))
+
+
+def test_a_saved_model_is_loaded_by_path_or_name_and_draws_the_same(model, folder, scene):
+    wanted = raymap.predict(model, scene, PLACES)
+    for name in (folder, str(folder)):
+        loaded = raymap.load(name)
+        assert not loaded.training
+        for found, expected in zip(raymap.predict(loaded, scene, PLACES), wanted, strict=True):
+            np.testing.assert_array_equal(found.gain_db, expected.gain_db)
+
+
+def test_a_missing_folder_and_a_missing_file_are_named(tmp_path, folder):
+    with pytest.raises(FileNotFoundError, match="nowhere holds no run.json"):
+        raymap.load(tmp_path / "nowhere")
+    (folder / base.WEIGHTS_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match="holds no model.safetensors"):
+        raymap.load(folder)
+
+
+def test_an_unknown_kind_lists_the_known(folder):
+    edit(folder, model={"kind": "unet"})
+    with pytest.raises(ValueError, match="unknown model kind 'unet'; known: .*k2"):
+        raymap.load(folder)
+
+
+def test_a_run_without_a_model_is_refused(folder):
+    (folder / base.CONFIG_FILE).write_text('{"name": "something else"}')
+    with pytest.raises(ValueError, match="unknown model kind None"):
+        raymap.load(folder)
+
+
+def test_an_unknown_setting_of_a_model_is_named(folder, model):
+    edit(folder, model={**model.config.model_dump(mode="json"), "depth": 3})
+    with pytest.raises(ValueError, match="depth"):
+        raymap.load(folder)
+
+
+def test_weights_of_another_model_are_refused_with_their_file(folder, tmp_path):
+    base.save(base.build(Vae.Config(channels=(8, 16))), tmp_path / "vae")
+    (tmp_path / "vae" / base.WEIGHTS_FILE).replace(folder / base.WEIGHTS_FILE)
+    with pytest.raises(ValueError, match="(?s)model.safetensors does not fit the config beside it.*outline"):
+        raymap.load(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5])
+def test_weights_that_are_cut_off_are_refused_with_their_file(folder, share):
+    path = folder / base.WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match="model.safetensors"):
+        raymap.load(folder)
+
+
+def test_one_map_per_transmitter_valid_outdoors_and_in_range(model, scene):
+    maps = raymap.predict(model, scene, PLACES)
+    assert len(maps) == 3
+    for radio_map in maps:
+        np.testing.assert_array_equal(radio_map.valid, scene.outdoor)
+        assert radio_map.gain_db.min() >= units.GAIN_FLOOR_DB - 1e-3
+        assert radio_map.gain_db.max() <= units.GAIN_CEILING_DB + 1e-3
+        assert (radio_map.gain_db[~scene.outdoor] == np.float32(units.GAIN_FLOOR_DB)).all()
+    assert not np.allclose(maps[0].gain_db, maps[1].gain_db, atol=0.1)
+
+
+def test_equal_seeds_draw_equal_maps_whatever_else_is_asked_for(model, scene):
+    together = raymap.predict(model, scene, PLACES, seeds=[5, 6, 7])
+    for index, seed in ((2, 7), (0, 5), (1, 6)):
+        alone = raymap.predict(model, scene, [PLACES[index]], seeds=[seed])[0]
+        np.testing.assert_allclose(alone.gain_db, together[index].gain_db, atol=1e-3)
+    backwards = raymap.predict(model, scene, PLACES[::-1], seeds=[7, 6, 5])[::-1]
+    for found, expected in zip(backwards, together, strict=True):
+        np.testing.assert_allclose(found.gain_db, expected.gain_db, atol=1e-3)
+
+
+def test_seeds_are_counted_from_zero_and_matter(model, scene):
+    default = raymap.predict(model, scene, PLACES)
+    counted = raymap.predict(model, scene, PLACES, seeds=[0, 1, 2])
+    other = raymap.predict(model, scene, PLACES, seeds=[3, 4, 5])
+    for index in range(3):
+        np.testing.assert_array_equal(default[index].gain_db, counted[index].gain_db)
+        assert not np.allclose(default[index].gain_db, other[index].gain_db, atol=0.01)
+
+
+def test_the_number_of_seeds_is_that_of_the_transmitters(model, scene):
+    with pytest.raises(ValueError, match="one seed per transmitter, got 2 for 3"):
+        raymap.predict(model, scene, PLACES, seeds=[1, 2])
+
+
+def test_a_transmitter_outside_or_inside_a_building_is_named(model, scene):
+    with pytest.raises(ValueError, match=r"x=300\.00 m, y=12\.00 m lies outside the map \(0 to 256 m by 0 to 192 m\)"):
+        raymap.predict(model, scene, [PLACES[0], Transmitter((300.0, 12.0, 1.5))])
+    with pytest.raises(ValueError, match=r"x=80\.00 m, y=80\.00 m stands inside a building.*18 m high"):
+        raymap.predict(model, scene, [Transmitter((80.0, 80.0, 1.5))])
+
+
+def test_another_cell_size_is_refused_with_both_and_a_way_out(model, scene):
+    fine = Scene("fine", Grid((24, 32), 2.0), scene.building_m)
+    with pytest.raises(ValueError, match=r"8 m cells.* has 2 m.*Scene\.coarsen"):
+        raymap.predict(model, fine, [Transmitter((1.0, 1.0, 1.5))])
+
+
+def test_a_size_the_model_cannot_take_is_refused(model):
+    odd = Scene("odd", Grid((24, 30), 8.0), np.zeros((24, 30)))
+    with pytest.raises(ValueError, match=r"\(24, 30\) cells: both sides must be multiples of 4"):
+        raymap.predict(model, odd, [PLACES[0]])
+
+
+def test_coordinates_are_x_to_the_right_and_y_down(scene):
+    """The strongest cell of free space is the transmitter's own: column by x, row by y."""
+    for place in PLACES:
+        gain_db = raymap.predict(FreeSpace(FreeSpace.Config()), scene, [place])[0].gain_db
+        strongest = np.unravel_index(gain_db.argmax(), gain_db.shape)
+        assert strongest == place.cell(scene.grid) == (int(place.xyz_m[1] // 8), int(place.xyz_m[0] // 8))
+
+
+def test_the_package_has_these_two_doors_only():
+    assert raymap.__all__ == ["load", "predict"]
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        _ = raymap.train
