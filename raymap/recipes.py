@@ -17,7 +17,7 @@ from raymap.runtime.k2 import K2Job
 
 Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
-PHYSICS = ("line_of_sight", "log_distance")
+PHYSICS = ("line_of_sight", "log_distance", "bearing", "crossed", "thickness", "shadow")
 
 
 def _stages(
@@ -29,7 +29,7 @@ def _stages(
     """The three stages from one autoencoder and one set of diffusion settings."""
     shared = {"autoencoder": autoencoder, **diffusion}
     outline = RadioDiff.Config(target="outline", inputs=inputs, **shared)
-    gain = RadioDiff.Config(target="gain", inputs=(*inputs, "outline_predicted"), **shared)
+    gain = RadioDiff.Config(target="gain", inputs=(*inputs, "outline_predicted"), prior=inputs != ENVIRONMENT, **shared)
     return {
         "autoencoder": Stage[Vae.Config](model=autoencoder, optim=optim["autoencoder"]),
         "outline": Stage[RadioDiff.Config](model=outline, optim=optim["outline"]),
@@ -49,15 +49,15 @@ def _debug() -> K2Job:
 
 
 def _demo() -> K2Job:
-    def optim(num_steps: int, learning_rate: float) -> OptimConfig:
-        return OptimConfig(num_steps=num_steps, learning_rate=learning_rate, checkpoint_every=max(1, num_steps // 3))
+    def optim(num_steps: int) -> OptimConfig:
+        return OptimConfig(num_steps=num_steps, learning_rate=1e-3, checkpoint_every=max(1, num_steps // 3))
 
     stages = _stages(
         Vae.Config(channels=(32, 64), latent_channels=8),
-        {"widths": (64, 128, 128)},
-        {"autoencoder": optim(700, 2e-3), "outline": optim(400, 1e-3), "map": optim(900, 1e-3)},
+        {"widths": (64, 128, 128), "num_blocks": 1, "steps": 2},
+        {"autoencoder": optim(180), "outline": optim(420), "map": optim(1500)},
     )
-    data = DataConfig(batch_size=32)
+    data = DataConfig(batch_size=24)
     return K2Job(name="demo", data=data, plan=sources.plan("demo"), workers=WorkersConfig(num=2), **stages)
 
 

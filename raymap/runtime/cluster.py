@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -25,6 +24,8 @@ ENVIRONMENT = {
     # How often the train controller looks at its workers [s]; every report waits for the next look.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # A line for every pass over the data is too many for a person to follow.
+    "RAY_DATA_LOG_LEVEL": "ERROR",
     # Otherwise Ray warns in every driver that it will stop hiding GPUs from tasks that ask for none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -50,16 +51,11 @@ def connect(min_cpus: float = 1) -> None:
     import ray
 
     if not ray.is_initialized():
-        options = {
-            "logging_level": "WARNING",
-            "runtime_env": {"worker_process_setup_hook": "raymap.runtime.cluster.quiet"},
-        }
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(**options)
+            ray.init(logging_level="WARNING")
         else:
             _forget_head()
-            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), **options)
-    quiet()
+            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), logging_level="WARNING")
     ray.data.DataContext.get_current().enable_progress_bars = False
     available = ray.cluster_resources().get("CPU", 0)
     if available < min_cpus:
@@ -67,12 +63,6 @@ def connect(min_cpus: float = 1) -> None:
             f"this run needs {min_cpus:g} CPUs (its workers, and one for the data stream), the cluster "
             f"has {available:g}; lower --workers.num or --workers.cpus_each, or add nodes"
         )
-
-
-def quiet() -> None:
-    """Leave Ray's running commentary out of a process's log; warnings about training and all errors stay."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
 
 
 def _forget_head(address: str | None = None) -> None:

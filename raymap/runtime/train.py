@@ -87,7 +87,7 @@ def _publish(checkpoint: Path, finished: Path) -> None:
 
 
 def _train_on_ray(run: Run, tracker: track.Tracker) -> Path:
-    from ray.train import CheckpointConfig, DataConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     workers = run.workers
@@ -112,6 +112,7 @@ def _train_on_ray(run: Run, tracker: track.Tracker) -> Path:
             storage_path=str(folder_of(run)),
             failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus_each else "gloo", timeout_s=120),
     )
