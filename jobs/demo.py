@@ -5,6 +5,7 @@ python jobs/demo.py [--size demo] [--storage runs]
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -54,4 +55,6 @@ def _show(folder: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    # Ended politely, it takes its Ray head along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(from_command_line(Demo(), sys.argv[1:], prog="demo.py")))

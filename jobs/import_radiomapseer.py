@@ -71,7 +71,7 @@ def _rows(job: Job, pairs: Sequence[tuple[int, int]], factor: int) -> Iterator[d
     for map_id, tx_id in pairs:
         try:
             scene, transmitter, radio_map = radiomapseer.read(job.folder, map_id, tx_id, job.simulation)
-            scene = scene.coarsen(factor)
+            scene = scene.coarsen(factor, transmitter)
             yield schema.row(scene, tx_id, transmitter, radio_map.coarsen(factor, scene.outdoor))
         except (OSError, ValueError) as error:
             yield Failure(f"map {map_id}, transmitter {tx_id}", str(error))

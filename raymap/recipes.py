@@ -50,12 +50,12 @@ def _debug() -> K2Job:
 
 def _demo() -> K2Job:
     def optim(num_steps: int) -> OptimConfig:
-        return OptimConfig(num_steps=num_steps, learning_rate=1e-3, checkpoint_every=max(1, num_steps // 3))
+        return OptimConfig(num_steps=num_steps, learning_rate=2e-3, checkpoint_every=num_steps // 3)
 
     stages = _stages(
         Vae.Config(channels=(32, 64), latent_channels=8),
         {"widths": (64, 128, 128), "num_blocks": 1, "steps": 2},
-        {"autoencoder": optim(180), "outline": optim(420), "map": optim(1500)},
+        {"autoencoder": optim(60), "outline": optim(300), "map": optim(1200)},
     )
     data = DataConfig(batch_size=24)
     return K2Job(name="demo", data=data, plan=sources.plan("demo"), workers=WorkersConfig(num=2), **stages)

@@ -126,20 +126,20 @@ class Scene:
             )
         return row, column
 
-    def coarsen(self, factor: int) -> Scene:
+    def coarsen(self, factor: int, transmitter: Transmitter | None = None) -> Scene:
         """The same scene on cells ``factor`` times as long.
 
-        A coarse cell is built where at least half of it is; its height is the mean over the built part. Footprints
-        keep their area to within half a fine cell along their walls. Raises ValueError if the shape is no multiple of
-        ``factor``.
+        A coarse cell is built where at least half of it is; its height is the mean over the built part. Footprints keep
+        their area to within half a fine cell along their walls. The coarse cell of a given outdoor ``transmitter``
+        stays open, though half of it may be built. Raises ValueError if the shape is no multiple of ``factor``, or the
+        transmitter is outside the map or inside a building.
         """
         grid = self.grid.coarsen(factor)
-        return replace(
-            self,
-            grid=grid,
-            building_m=_coarsen_heights(self.building_m, factor),
-            vehicle_m=_coarsen_heights(self.vehicle_m, factor),
-        )
+        building_m = _coarsen_heights(self.building_m, factor)
+        if transmitter is not None:
+            self.require_outdoor(transmitter)
+            building_m[transmitter.cell(grid)] = 0.0
+        return replace(self, grid=grid, building_m=building_m, vehicle_m=_coarsen_heights(self.vehicle_m, factor))
 
 
 def blocks(array: np.ndarray, factor: int) -> np.ndarray:

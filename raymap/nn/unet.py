@@ -19,7 +19,7 @@ class ConditionEncoder(nn.Module):
     for every level of the U-Net: (B, widths[i], H/(factor·2^i), W/(factor·2^i)).
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], factor: int, stem: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], num_blocks: int, factor: int, stem: int) -> None:
         super().__init__()
         if factor % 2:
             raise ValueError(f"latent cells must be an even number of pixels wide, got {factor}")
@@ -30,7 +30,7 @@ class ConditionEncoder(nn.Module):
         self.blocks = nn.ModuleList()
         for before, width in zip((stem, *widths[:-1]), widths, strict=True):
             self.down.append(nn.Conv2d(before, width, 3, stride=2, padding=1))
-            self.blocks.append(nn.ModuleList([ResBlock(width, width), ResBlock(width, width)]))
+            self.blocks.append(nn.ModuleList(ResBlock(width, width) for _ in range(num_blocks)))
 
     def forward(self, rasters: Tensor) -> list[Tensor]:
         x = self.fine(self.stem(F.pixel_unshuffle(rasters, self.half)))
@@ -63,7 +63,7 @@ class ConditionalUNet(nn.Module):
         super().__init__()
         embedding = 4 * widths[0]
         self.time = TimeEmbedding(embedding)
-        self.encoder = ConditionEncoder(condition_channels, widths, factor, stem)
+        self.encoder = ConditionEncoder(condition_channels, widths, num_blocks, factor, stem)
         self.entry = nn.Conv2d(latent_channels, widths[0], 3, padding=1)
         levels = range(len(widths))
         self.attended = [level for level in levels if level >= len(widths) - 2]

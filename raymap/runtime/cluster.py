@@ -13,6 +13,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 #: Set before Ray is imported; a value that the user has set wins.
 ENVIRONMENT = {
@@ -63,6 +67,13 @@ def connect(min_cpus: float = 1) -> None:
             f"this run needs {min_cpus:g} CPUs (its workers, and one for the data stream), the cluster "
             f"has {available:g}; lower --workers.num or --workers.cpus_each, or add nodes"
         )
+
+
+def device() -> torch.device:
+    """The GPU that Ray gave this process, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _forget_head(address: str | None = None) -> None:

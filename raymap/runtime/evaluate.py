@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 import zlib
@@ -38,10 +39,11 @@ class Scorer:
     """A Ray Data stage: columns of true maps in, one row of scores per method and map out."""
 
     def __init__(self, models: Mapping[str, str]) -> None:
-        self.models = {name: base.load(Path(folder)) for name, folder in models.items()}
+        self.device = cluster.device()
+        self.models = {name: base.load(Path(folder)).to(self.device) for name, folder in models.items()}
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        batch, seeds = from_columns(columns), sample_seeds(columns)
+        batch, seeds = from_columns(columns).to(self.device), sample_seeds(columns)
         rows = [
             {"method": name, "scene": str(scene), "tx_id": int(tx_id), "json": json.dumps(scores)}
             for name, model in self.models.items()
@@ -229,8 +231,9 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
     shown = []
     for name, model in loaded.items():
         items = _items(examples, model)
-        png = pictures.gallery(items, folder / f"{name}.png")
-        pictures.gallery(items[len(items) // 2 : len(items) // 2 + 1], folder / f"{name}_one.png")
+        file_name = re.sub(r"[^A-Za-z0-9]+", "-", name.replace("²", "2")).strip("-").lower()
+        png = pictures.gallery(items, folder / f"{file_name}.png")
+        pictures.gallery(items[len(items) // 2 : len(items) // 2 + 1], folder / f"{file_name}-one.png")
         caption = (
             "From the environment alone: buildings, predicted outline, predicted map; then the truth and the error."
         )

@@ -76,13 +76,14 @@ class DrawOutlines:
     """A Ray Data stage: columns of scenes in, DM1's ``outline_predicted`` (B, H, W) in [0, 1] out."""
 
     def __init__(self, model: str, precision: str) -> None:
-        self.model, self.bf16 = base.load(Path(model)), precision == "bf16"
+        self.device = cluster.device()
+        self.model, self.bf16 = base.load(Path(model)).to(self.device), precision == "bf16"
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        batch = from_columns(columns).blind()
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        batch = from_columns(columns).blind().to(self.device)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outline = self.model.predict(batch, sample_seeds(columns))
-        return {**columns, "outline_predicted": units.grey_from_signal(outline.float().numpy()[:, 0])}
+        return {**columns, "outline_predicted": units.grey_from_signal(outline.float().cpu().numpy()[:, 0])}
 
 
 def train_k2(job: K2Job) -> Path:
@@ -100,9 +101,15 @@ def train_k2(job: K2Job) -> Path:
     drawn = job.folder / "outlines"
     arguments = {"model": str(outline), "precision": job.outline.optim.precision}
     made_by = f"{job.name}/outline {base.weights_hash(outline)}"
-    for split in {"train", "val"} & set(card.splits):
+    for split in (name for name in ("train", "val") if name in card.splits):
         shards.write_outlines(
-            job.resolved_data.folder, split, DrawOutlines, drawn, made_by=made_by, predict_kwargs=arguments
+            job.resolved_data.folder,
+            split,
+            DrawOutlines,
+            drawn,
+            made_by=made_by,
+            predict_kwargs=arguments,
+            num_gpus=job.workers.gpus_each,
         )
     print(f"[{job.name}] 4/5 DM2: environment + outline -> map", flush=True)
     data = job.resolved_data.model_copy(update={"predicted_outlines": str(drawn)})

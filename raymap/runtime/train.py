@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -134,6 +135,8 @@ def train_loop(config: dict) -> dict:
     """What every worker runs; also callable in the test's own process through Ray Train's local mode."""
     import ray.train
 
+    # Ray Train reports every report through the root logger.
+    logging.getLogger().setLevel(logging.WARNING)
     run = Run.model_validate(config["run"])
     context = ray.train.get_context()
     trainer = Trainer(run, context.get_world_rank(), context.get_world_size())
@@ -198,7 +201,9 @@ class Trainer:
     def wrap(self) -> None:
         """Data parallel over the workers. Broadcasts rank 0's weights and measured scales to all."""
         if self.world > 1:
-            self.module = nn.parallel.DistributedDataParallel(self.model)
+            self.module = nn.parallel.DistributedDataParallel(
+                self.model, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
             self.ema.module.load_state_dict(self.model.state_dict()) if self.step == 0 else None
 
     @property

@@ -73,7 +73,7 @@ def test_samples_of_a_batch_do_not_see_each_other():
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_the_condition_encoder_sees_every_pixel(factor):
-    encoder = awake(ConditionEncoder(2, (32, 32), factor, stem=8))
+    encoder = awake(ConditionEncoder(2, (32, 32), 1, factor, stem=8))
     rasters = torch.randn(1, 2, 4 * factor, 6 * factor, requires_grad=True)
     for feature in encoder(rasters):
         rasters.grad = None
@@ -84,11 +84,11 @@ def test_the_condition_encoder_sees_every_pixel(factor):
 @pytest.mark.parametrize("factor", [1, 3])
 def test_a_factor_that_cannot_be_halved_is_refused(factor):
     with pytest.raises(ValueError, match=f"even number of pixels wide, got {factor}"):
-        ConditionEncoder(2, (32,), factor, stem=8)
+        ConditionEncoder(2, (32,), 1, factor, stem=8)
 
 
 def test_condition_features_lie_on_the_latents_cells():
-    encoder = awake(ConditionEncoder(1, (32, 32), 4, stem=8))
+    encoder = awake(ConditionEncoder(1, (32, 32), 1, 4, stem=8))
     before = encoder(torch.zeros(1, 1, 64, 64))[0]
     spot = torch.zeros(1, 1, 64, 64)
     spot[..., 40, 12] = 1.0
