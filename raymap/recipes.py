@@ -55,7 +55,7 @@ def _demo() -> K2Job:
     stages = _stages(
         Vae.Config(channels=(32, 64), latent_channels=8),
         {"widths": (64, 128, 128), "num_blocks": 1, "steps": 2},
-        {"autoencoder": optim(60), "outline": optim(300), "map": optim(1200)},
+        {"autoencoder": optim(60), "outline": optim(200), "map": optim(800)},
     )
     data = DataConfig(batch_size=24)
     return K2Job(name="demo", data=data, plan=sources.plan("demo"), workers=WorkersConfig(num=2), **stages)

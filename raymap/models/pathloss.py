@@ -31,35 +31,68 @@ class FreeSpace(Predictor):
         return 0
 
 
-class LogDistance(Predictor):
-    """PL = a + 10·n·log10(d), a and n fitted in and out of line of sight by least squares on training maps [dB]."""
+class _Fitted(Predictor):
+    """A gain that is linear in features of the scene, fitted by least squares on training maps [dB], outdoors."""
 
-    class Config(ModelConfig):
-        kind: Literal["log_distance"] = "log_distance"
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: ModelConfig, num_features: int) -> None:
         super().__init__(config)
-        self.register_buffer("coefficients", torch.zeros(4))
+        self.register_buffer("coefficients", torch.zeros(num_features))
 
     @staticmethod
-    def _features(batch: MapBatch) -> Tensor:
-        """(B, 4, H, W): constant and free-space gain (linear in log d), each for lit and for shadowed cells."""
-        lit = (batch.line_of_sight > 0).float()
-        return torch.cat([lit, lit * batch.log_distance, 1 - lit, (1 - lit) * batch.log_distance], dim=1)
+    def features(batch: MapBatch) -> Tensor:
+        """(B, num_features, H, W)."""
+        raise TypeError("a fitted law names its features")
 
     def prepare(self, batches: Iterable[MapBatch]) -> None:
-        normal, moment = torch.zeros(4, 4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+        size = len(self.coefficients)
+        normal, moment = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
         for batch in batches:
-            rows = self._features(batch).movedim(1, -1)[batch.valid[:, 0]].double()
+            rows = self.features(batch).movedim(1, -1)[batch.valid[:, 0]].double().cpu()
             normal += rows.T @ rows
-            moment += rows.T @ batch.gain[:, 0][batch.valid[:, 0]].double()
+            moment += rows.T @ batch.gain[:, 0][batch.valid[:, 0]].double().cpu()
         # A ridge far below the data's own scale keeps maps that are all lit or all shadowed solvable.
-        self.coefficients.copy_(torch.linalg.solve(normal + 1e-6 * torch.eye(4, dtype=torch.float64), moment))
+        self.coefficients.copy_(torch.linalg.solve(normal + 1e-6 * torch.eye(size, dtype=torch.float64), moment))
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
-        image = (self._features(batch) * self.coefficients.view(1, 4, 1, 1)).sum(dim=1, keepdim=True)
+        image = (self.features(batch) * self.coefficients.view(1, -1, 1, 1)).sum(dim=1, keepdim=True)
         return _finish(image, batch)
 
     @property
     def network_calls(self) -> int:
         return 0
+
+
+class LogDistance(_Fitted):
+    """PL = a + 10·n·log10(d), with its own a and n in and out of line of sight."""
+
+    class Config(ModelConfig):
+        kind: Literal["log_distance"] = "log_distance"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, num_features=4)
+
+    @staticmethod
+    def features(batch: MapBatch) -> Tensor:
+        """(B, 4, H, W): constant and free-space gain (linear in log d), each for lit and for shadowed cells."""
+        lit = (batch.line_of_sight > 0).float()
+        return torch.cat([lit, lit * batch.log_distance, 1 - lit, (1 - lit) * batch.log_distance], dim=1)
+
+
+class Obstructed(_Fitted):
+    """:class:`LogDistance`, quadratic in shadow in what stands on the direct ray (``physics.obstruction``)."""
+
+    class Config(ModelConfig):
+        kind: Literal["obstructed"] = "obstructed"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config, num_features=16)
+
+    @staticmethod
+    def features(batch: MapBatch) -> Tensor:
+        """(B, 16, H, W): LogDistance's; number, thickness, age of obstructions; their products; each times log d."""
+        shadowed = (batch.line_of_sight <= 0).float()
+        hints = [batch.crossed, batch.thickness, batch.shadow]
+        products = [first * second for index, first in enumerate(hints) for second in hints[index:]]
+        with_distance = [batch.log_distance * hint for hint in hints]
+        terms = torch.cat([*hints, *products, *with_distance], dim=1)
+        return torch.cat([LogDistance.features(batch), shadowed * terms], dim=1)

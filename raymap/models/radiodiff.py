@@ -19,7 +19,7 @@ from raymap import diffusion
 from raymap.config import ModelConfig
 from raymap.data.batch import CHANNELS, INPUTS, MapBatch
 from raymap.models.base import Predictor
-from raymap.models.pathloss import LogDistance
+from raymap.models.pathloss import Obstructed
 from raymap.models.vae import Vae, load_weights
 from raymap.nn.unet import ConditionalUNet
 
@@ -41,7 +41,9 @@ class RadioDiff(Predictor):
         lambda_recon: float = Field(1.0, ge=0, description="λ3 of paper eq. 45")
         weighting: Literal["plain", "unit"] = Field("unit", description="over t; plain is the paper's")
         times: Literal["uniform", "late"] = Field("late", description="how t is drawn; uniform is the paper's")
-        prior: bool = Field(False, description="diffuse what a log-distance law with line of sight leaves unexplained")
+        prior: bool = Field(
+            False, description="diffuse what a fitted law of distance and obstruction leaves unexplained"
+        )
         steps: int = Field(3, ge=1, description="network calls per prediction")
         stochastic: bool = Field(False, description="sample the posterior at each step instead of following its mean")
 
@@ -68,7 +70,7 @@ class RadioDiff(Predictor):
         self.unet = ConditionalUNet(
             latent, channels, config.widths, config.num_blocks, self.autoencoder.factor, config.stem
         )
-        self.prior = LogDistance(LogDistance.Config()) if config.prior else None
+        self.prior = Obstructed(Obstructed.Config()) if config.prior else None
         self.register_buffer("latent_mean", torch.zeros(1, latent, 1, 1))
         self.register_buffer("latent_std", torch.ones(()))
 
@@ -94,10 +96,13 @@ class RadioDiff(Predictor):
         return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()
 
     def _offset(self, batch: MapBatch) -> Tensor | float:
-        """Latent of the prior's map, which the diffusion is relative to; 0 without a prior."""
+        """Latent of the prior's map, which the diffusion is relative to; 0 without a prior.
+
+        Any latent known at prediction time would do, so the cheap one serves.
+        """
         if self.prior is None:
             return 0.0
-        return self.autoencoder.encode(self.prior.predict(batch, ()), batch.outdoor).float()
+        return self.autoencoder.sketch(self.prior.predict(batch, ()), batch.outdoor).float()
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         with torch.no_grad():

@@ -56,6 +56,12 @@ class Vae(Predictor):
         """(B, 1, H, W) in [-1, 1] and where it means something -> mean latent (B, Z, H/f, W/f)."""
         return self.autoencoder.moments(self._prepared(image, outdoor))[0]
 
+    def sketch(self, image: Tensor, outdoor: Tensor) -> Tensor:
+        """A latent near :meth:`encode`'s by the linear path alone, at a fraction of the cost; encode's without one."""
+        if not self.config.linear:
+            return self.encode(image, outdoor)
+        return self.autoencoder.project(self._prepared(image, outdoor))
+
     def _prepared(self, image: Tensor, outdoor: Tensor) -> Tensor:
         return complete(image, outdoor) if self.config.complete else image
 

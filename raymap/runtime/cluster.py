@@ -28,6 +28,9 @@ ENVIRONMENT = {
     # How often the train controller looks at its workers [s]; every report waits for the next look.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Threads that wait must sleep: spinning ones starve each other as soon as a core is shared.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
     # A line for every pass over the data is too many for a person to follow.
     "RAY_DATA_LOG_LEVEL": "ERROR",
     # Otherwise Ray warns in every driver that it will stop hiding GPUs from tasks that ask for none.

@@ -21,10 +21,12 @@ from raymap.data.batch import MapBatch, from_columns
 from raymap.data.schema import DatasetCard
 from raymap.evaluation import metrics, pictures, report, summary
 from raymap.models import base
-from raymap.models.pathloss import FreeSpace, LogDistance
+from raymap.models.pathloss import FreeSpace, LogDistance, Obstructed
 from raymap.runtime import cluster, track
 
 FLOORS = {"Free space": FreeSpace, "Log-distance + LoS": LogDistance}
+#: Also fitted and scored, so that a table shows what learning adds to the law that the diffusion starts from.
+LAWS = {**FLOORS, "Distance and obstruction law": Obstructed}
 OUTLINE_THRESHOLD = 0.5
 OUTLINE_TOLERANCE_CELLS = 1
 
@@ -93,7 +95,7 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
 
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
-    floors = _fit_floors(data, "train" if "train" in card.splits else split, out)
+    floors = _fit_laws(data, "train" if "train" in card.splits else split, out)
     dataset = shards.stream(data, split, outline=_outline_config(folders), quarantine=str(out / "quarantine"))
     table = dataset.map_batches(
         Scorer,
@@ -138,10 +140,10 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
     return OutlineConfig()
 
 
-def _fit_floors(data: str, split: str, out: Path) -> dict[str, str]:
-    """Fit and save the floors on a split; name -> folder."""
+def _fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
+    """Fit and save the floors and the obstruction law on a split; name -> folder."""
     folders = {}
-    for name, kind in FLOORS.items():
+    for name, kind in LAWS.items():
         floor = kind(kind.Config())
         floor.prepare(shards.batches(shards.stream(data, split), 64))
         folder = out / "floors" / kind.Config.model_fields["kind"].default
@@ -240,7 +242,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
         shown.append((f"Maps by {name}", caption, png))
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
-        f"Floors are fitted on {fitted}.",
+        f"Floors and the obstruction law are fitted on {fitted}.",
         f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cell, walls left out.",
         f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
         f"{len(found['set_aside'])} rows or shards were set aside as unusable.",

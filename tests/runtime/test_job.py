@@ -50,7 +50,12 @@ def test_progress_names_stage_step_loss_rate_and_time_left(submitted):
 
 def test_metrics_follow_the_protocol(metrics):
     assert {"dataset", "split", "commit", "command", "hardware", "methods"} <= set(metrics)
-    assert list(metrics["methods"]) == ["Free space", "Log-distance + LoS", "RadioDiff-k²"]
+    assert list(metrics["methods"]) == [
+        "Free space",
+        "Log-distance + LoS",
+        "Distance and obstruction law",
+        "RadioDiff-k²",
+    ]
     for scores in metrics["methods"].values():
         for convention in ("raw", "thr02"):
             for region in ("all", "outdoor", "los", "nlos"):
@@ -65,7 +70,7 @@ def test_metrics_follow_the_protocol(metrics):
 
 def test_one_row_per_method_and_map_agrees_with_the_summary(submitted, metrics):
     rows = pd.read_parquet(submitted[0] / "debug/report/metrics.parquet")
-    assert len(rows) == 3 * 4
+    assert len(rows) == 4 * 4
     assert not rows.duplicated(["method", "scene", "tx_id"]).any()
     for method, part in rows.groupby("method"):
         summary = metrics["methods"][method]["raw"]["all"]["nmse"]["mean"]

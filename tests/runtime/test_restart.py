@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from raymap.models import base
 
 DRIVER = Path(__file__).with_name("fit_autoencoder.py")
-NUM_STEPS = 200
+NUM_STEPS = 120
 
 pytestmark = pytest.mark.ray
 
@@ -94,13 +94,14 @@ def weights(folder: Path):
 
 
 def assert_same_outcome(log: str, folder: Path, uninterrupted) -> None:
+    """Same number of steps, same loss, same weights up to rounding: nothing was lost, repeated or drawn anew."""
     straight_log, straight_folder = uninterrupted
     assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
-    assert final_loss(log) == pytest.approx(final_loss(straight_log), rel=0.1)
+    assert final_loss(log) == pytest.approx(final_loss(straight_log), rel=0.02)
     distance = sum(float((a - b).square().sum()) for a, b in zip(
         weights(folder).values(), weights(straight_folder).values(), strict=True))  # fmt: skip
     size = sum(float(tensor.square().sum()) for tensor in weights(straight_folder).values())
-    assert distance < 1e-2 * size
+    assert distance < 1e-4 * size
 
 
 def test_killed_driver_resumes_by_the_same_command_and_ends_the_same(tmp_path, tiny_city, uninterrupted):
@@ -118,12 +119,14 @@ def test_killed_driver_resumes_by_the_same_command_and_ends_the_same(tmp_path, t
 
 
 def test_killed_worker_is_replaced_from_the_last_checkpoint(tmp_path, tiny_city, uninterrupted):
-    training = Training(tmp_path / "runs", tiny_city)
+    """One of two data-parallel workers; both restart, and two workers reach what one worker reached."""
+    training = Training(tmp_path / "runs", tiny_city, num_workers=2)
     training.wait_for_checkpoint()
     training.workers()[0].kill()
     log = training.end()
-    assert int(last(r"resumed at step (\d+)", log)) > 0
-    assert_same_outcome(log, tmp_path / "runs", uninterrupted)
+    assert 0 < int(last(r"resumed at step (\d+)", log)) < NUM_STEPS
+    assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
+    assert final_loss(log) == pytest.approx(final_loss(uninterrupted[0]), rel=0.15)
 
 
 def test_a_finished_run_is_not_trained_again(uninterrupted, tiny_city):

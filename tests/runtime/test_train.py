@@ -1,0 +1,55 @@
+"""fit's door: settings of a run that is already there, workers and batches that do not fit, the schedule."""
+
+import json
+
+import pytest
+import torch
+
+from raymap import recipes
+from raymap.config import DataConfig, OptimConfig, WorkersConfig
+from raymap.runtime.train import Trainer, _claim, _warm_average, folder_of
+
+
+def run(storage, **changes):
+    job = recipes.k2("debug").model_copy(update={"storage": str(storage)})
+    return job.run("autoencoder", **{"data": DataConfig(folder=str(storage), batch_size=4), **changes})
+
+
+def test_a_folder_with_other_settings_is_refused_by_the_name_of_the_first_difference(tmp_path):
+    _claim(folder_of(run(tmp_path)), run(tmp_path))
+    with pytest.raises(ValueError, match=r"started with other settings: seed was 0, now 7"):
+        _claim(folder_of(run(tmp_path)), run(tmp_path, seed=7))
+    settings = json.loads((folder_of(run(tmp_path)) / "settings.json").read_text())
+    assert settings["seed"] == 0, "a refused run must not overwrite the settings that are there"
+
+
+def test_the_number_of_workers_may_change_between_runs(tmp_path):
+    _claim(folder_of(run(tmp_path)), run(tmp_path))
+    _claim(folder_of(run(tmp_path)), run(tmp_path, workers=WorkersConfig(num=3)))
+    settings = json.loads((folder_of(run(tmp_path)) / "settings.json").read_text())
+    assert "workers" not in settings and settings["seed"] == 0
+
+
+def test_a_batch_that_workers_cannot_share_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="batch_size 4 must be a multiple of the 3 workers"):
+        Trainer(run(tmp_path), rank=0, world=3)
+
+
+def test_the_rate_warms_up_peaks_and_ends_where_it_should(tmp_path):
+    optim = OptimConfig(num_steps=100, warmup_steps=10, learning_rate=1e-3, final_learning_rate=1e-5)
+    trainer = Trainer(run(tmp_path, optim=optim), rank=0, world=1)
+    rates = [trainer.learning_rate(step) for step in range(101)]
+    assert rates[0] == pytest.approx(1e-4) and max(rates) == pytest.approx(1e-3)
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(1e-5)
+    assert rates[55] == pytest.approx((1e-3 + 1e-5) / 2)
+
+
+def test_the_average_forgets_its_start_and_then_remembers_by_the_decay():
+    update = _warm_average(0.9)
+    averaged = [torch.zeros(1)]
+    update(averaged, [torch.ones(1)], torch.tensor(0))
+    assert averaged[0].item() == pytest.approx(0.9), "one tenth of the first weights is left after one update"
+    averaged = [torch.zeros(1)]
+    update(averaged, [torch.ones(1)], torch.tensor(10_000))
+    assert averaged[0].item() == pytest.approx(0.1)
