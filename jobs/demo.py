@@ -20,7 +20,7 @@ class Demo(Settings):
 
     size: str = "demo"
     storage: str = "runs"
-    num_cpus: int = 4
+    num_cpus: int = 3
 
 
 def main(demo: Demo) -> int:
