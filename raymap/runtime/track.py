@@ -163,7 +163,8 @@ def fetch(uri: str, tracking_uri: str | None = None) -> Path:
     """Local folder of a model named as "models:/name@alias" or "runs:/id/model"."""
     import mlflow
 
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)) / "data"
+    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri))
+    return folder / mlflow.models.Model.load(folder).flavors["python_function"]["data"]
 
 
 def _load_pyfunc(folder: str):

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import torch
@@ -138,6 +139,8 @@ def train_loop(config: dict) -> dict:
 
     # Ray Train reports every report through the root logger.
     logging.getLogger().setLevel(logging.WARNING)
+    # A remark about the memory layout of 1x1 convolutions, at every start of every worker.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     run = Run.model_validate(config["run"])
     context = ray.train.get_context()
     trainer = Trainer(run, context.get_world_rank(), context.get_world_size())
@@ -202,9 +205,7 @@ class Trainer:
     def wrap(self) -> None:
         """Data parallel over the workers. Broadcasts rank 0's weights and measured scales to all."""
         if self.world > 1:
-            self.module = nn.parallel.DistributedDataParallel(
-                self.model, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            self.module = nn.parallel.DistributedDataParallel(self.model)
             if self.device.type == "cpu":
                 # Over gloo the exchange costs a third of a step; gradients in half precision cost half of that.
                 self.module.register_comm_hook(None, fp16_compress_hook)
