@@ -11,6 +11,13 @@ prepare_environment()
 HOME = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Whatever asks for the cluster is marked ``ray``, so that ``-m "not ray"`` leaves it out."""
+    for item in items:
+        if "ray_local" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.ray)
+
+
 @pytest.fixture(scope="session")
 def ray_local():
     """One Ray cluster for the whole session, in this process."""

@@ -29,7 +29,7 @@ def submitted(tmp_path_factory):
     environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run(
         [sys.executable, str(HOME / "jobs/demo.py"), "--size", "debug", "--storage", str(storage)],
-        capture_output=True, text=True, env=environ, timeout=280,
+        capture_output=True, text=True, env=environ, timeout=540,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return storage, done.stdout

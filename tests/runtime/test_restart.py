@@ -35,7 +35,7 @@ class Training:
             )
         self.descendants: list[psutil.Process] = []
 
-    def wait_for(self, pattern: str, timeout_s: float = 120) -> re.Match:
+    def wait_for(self, pattern: str, timeout_s: float = 240) -> re.Match:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = re.search(pattern, self.log.read_text())
@@ -48,10 +48,10 @@ class Training:
     def wait_for_checkpoint(self) -> None:
         """Until a checkpoint is registered, not merely on disk."""
         snapshot = self.folder / "debug/autoencoder/checkpoints/checkpoint_manager_snapshot.json"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not (snapshot.is_file() and "step_" in snapshot.read_text()):
             assert self.process.poll() is None, f"the driver ended early:\n{self.log.read_text()[-4000:]}"
-            assert time.monotonic() < deadline, f"no checkpoint in 120 s:\n{self.log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, f"no checkpoint in 240 s:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.05)
 
     def workers(self) -> list[psutil.Process]:
@@ -59,7 +59,7 @@ class Training:
         return [child for child in children if "RayTrainWorker" in " ".join(child.cmdline())]
 
     def end(self) -> str:
-        assert self.process.wait(timeout=180) == 0, self.log.read_text()[-4000:]
+        assert self.process.wait(timeout=300) == 0, self.log.read_text()[-4000:]
         return self.log.read_text()
 
     def kill(self) -> None:
