@@ -80,7 +80,7 @@ def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> lis
 
 
 def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Path, *, num_pictures: int = 4) -> dict:
-    """Score trained models and both floors on a split; returns what ``metrics.json`` holds.
+    """Score trained models, both floors and the obstruction law on a split; returns what ``metrics.json`` holds.
 
     ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
     map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have.
@@ -95,20 +95,20 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
 
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
-    floors = _fit_laws(data, "train" if "train" in card.splits else split, out)
+    laws = _fit_laws(data, "train" if "train" in card.splits else split, out)
     dataset = shards.stream(data, split, outline=_outline_config(folders), quarantine=str(out / "quarantine"))
     table = dataset.map_batches(
         Scorer,
         batch_size=16,
         compute=ActorPoolStrategy(size=1),
-        fn_constructor_kwargs={"models": {**floors, **folders}},
+        fn_constructor_kwargs={"models": {**laws, **folders}},
     ).to_pandas()
     rows = table.drop(columns="json").join(_expand(table["json"]))
     rows.to_parquet(out / "metrics.parquet", index=False)
 
     examples = _examples(rows, next(iter(models), None), dataset, num_pictures)
     costs = {name: cost(model, _head(examples)) for name, model in
-             {**{name: base.load(Path(folder)) for name, folder in floors.items()}, **loaded}.items()}  # fmt: skip
+             {**{name: base.load(Path(folder)) for name, folder in laws.items()}, **loaded}.items()}  # fmt: skip
     for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
         rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
     found = summary.summarise(
@@ -146,7 +146,7 @@ def _fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
     for name, kind in LAWS.items():
         floor = kind(kind.Config())
         floor.prepare(shards.batches(shards.stream(data, split), 64))
-        folder = out / "floors" / kind.Config.model_fields["kind"].default
+        folder = out / "laws" / kind.Config.model_fields["kind"].default
         base.save(floor, folder)
         folders[name] = str(folder)
     return folders

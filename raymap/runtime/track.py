@@ -82,14 +82,11 @@ class Tracker:
 
     def picture(self, name: str, png: bytes) -> None:
         """Log a PNG as artifact ``samples/<name>.png``."""
-        self._text_or_bytes(f"{name}.png", png)
-
-    def _text_or_bytes(self, name: str, content: bytes) -> None:
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(content)
+            path = Path(folder) / f"{name}.png"
+            path.write_bytes(png)
             self._attempt(lambda: self.client.log_artifact(self.run_id, str(path), "samples"))
 
     def model(self, folder: Path) -> None:
