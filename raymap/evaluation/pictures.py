@@ -263,7 +263,7 @@ def _colour_bar(figure, kind: str, norm: Normalize, span: tuple, top: float) -> 
     bar.ax.tick_params(labelsize=7.5, length=2, width=0.5, pad=2, colors=_INK)
 
 
-def _chart(height_in: float, left_in: float = 0.95, right_in: float = 2.6):
+def _chart(height_in: float, left_in: float = 0.95, right_in: float = 3.6):
     figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=_DPI, facecolor="white")
     box = (left_in / _WIDTH_IN, 0.55 / height_in, 1 - (left_in + right_in) / _WIDTH_IN, 1 - 0.7 / height_in)
     axis = figure.add_axes(box)
