@@ -53,12 +53,17 @@ def _debug() -> K2Job:
 
 def _demo() -> K2Job:
     def optim(num_steps: int) -> OptimConfig:
-        return OptimConfig(num_steps=num_steps, learning_rate=2e-3, checkpoint_every=num_steps // 3)
+        return OptimConfig(
+            num_steps=num_steps,
+            learning_rate=2e-3,
+            warmup_steps=min(50, num_steps // 3),
+            checkpoint_every=num_steps // 3,
+        )
 
     stages = _stages(
-        Vae.Config(channels=(32, 64), latent_channels=8),
+        Vae.Config(channels=(16, 32), latent_channels=8),
         {"widths": (64, 128, 128), "num_blocks": 1, "steps": 2},
-        {"autoencoder": optim(60), "outline": optim(200), "map": optim(800)},
+        {"autoencoder": optim(45), "outline": optim(150), "map": optim(1050)},
         # One call draws the mean, which squared error rewards; after so short a training more calls add noise.
         map_steps=1,
     )

@@ -83,19 +83,21 @@ class MapBatch:
         place = self.tx.flatten(1).argmax(dim=1)
         rows = torch.arange(height, device=self.tx.device)[None, :, None] - (place // width)[:, None, None]
         columns = torch.arange(width, device=self.tx.device)[None, None, :] - (place % width)[:, None, None]
-        offset = torch.stack(torch.broadcast_tensors(columns, rows), dim=1).to(self.tx.dtype)
-        return -offset / offset.norm(dim=1, keepdim=True).clamp_min(1.0)
+        distance = (rows.square() + columns.square()).sqrt().clamp_min(1.0)
+        return torch.stack([-columns / distance, -rows / distance], dim=1).to(self.tx.dtype)
 
     def stack(self, names: Sequence[str]) -> torch.Tensor:
         """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""
+        rasters = []
         for name in names:
             if name in TARGETS:
                 raise ValueError(f"{name!r} is computed from the true map and can never be an input")
             if name not in INPUTS:
                 raise ValueError(f"unknown input {name!r}; allowed: {', '.join(INPUTS)}")
-            if getattr(self, name) is None:
+            rasters.append(getattr(self, name))
+            if rasters[-1] is None:
                 raise ValueError(f"this batch carries no {name!r}")
-        return torch.cat([getattr(self, name) for name in names], dim=1)
+        return torch.cat(rasters, dim=1)
 
     def blind(self) -> MapBatch:
         """The same without anything computed from the true map: gain, true outline and the true map's ``valid``."""

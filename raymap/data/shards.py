@@ -54,12 +54,13 @@ def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
     items = sources.work(plan)
     footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
     todo = [{"item": item.model_dump_json()} for item in items if footers[item.shard] is None]
-    if todo:
-        made = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
-            _make_shard, fn_kwargs={"plan": plan.model_dump(mode="json"), "folder": str(folder)}
-        )
-        for row in _progress(made, len(todo), "shards"):
-            footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
+    made_of = {"plan": plan.model_dump(mode="json"), "folder": str(folder)}
+    # One shard before the others: it compiles the solver, and they find it compiled instead of doing so at once each.
+    for part in (todo[-1:], todo[:-1]):
+        if part:
+            made = ray.data.from_items(part, override_num_blocks=len(part)).map(_make_shard, fn_kwargs=made_of)
+            for row in _progress(made, len(part), "shards"):
+                footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
     cities = (*plan.train_cities, *plan.test_cities)
     towns = any(plan.num_generated.model_dump().values())
     return _finish(
@@ -237,7 +238,7 @@ class OutlinesCard(Settings):
 
 def write_outlines(
     folder: str | Path,
-    split: str,
+    splits: Sequence[str],
     predict: type,
     out_folder: str | Path,
     *,
@@ -248,7 +249,7 @@ def write_outlines(
     num_gpus: float = 0,
     quarantine: str | Path | None = None,
 ) -> int:
-    """Let a model predict the outline of every map of a split; returns the number of maps predicted now.
+    """Let a model predict the outline of every map of some splits; returns the number of maps predicted now.
 
     ``predict``: a class, constructed once per actor with ``predict_kwargs``; called with columns of at most
     ``batch_size`` rows, without anything computed from the true map, it returns ``outline_predicted`` (B, H, W) in
@@ -259,18 +260,24 @@ def write_outlines(
     """
     import ray.data
 
-    reader = ShardReader(folder, split, quarantine=quarantine)
-    reader.require_rows()
-    out_folder = Path(out_folder).resolve()
-    made_from = OutlinesCard(dataset=reader.card.fingerprint, made_by=made_by)
+    readers = {split: ShardReader(folder, split, quarantine=quarantine) for split in splits}
+    for reader in readers.values():
+        reader.require_rows()
+    folder, out_folder = Path(folder).resolve(), Path(out_folder).resolve()
+    made_from = OutlinesCard(dataset=DatasetCard.load(folder).fingerprint, made_by=made_by)
     _keep(out_folder / OUTLINES_FILE, made_from, "model or dataset")
-    todo = [{"shard": shard} for shard in reader.shards if not _has_outlines(reader.folder / shard, out_folder / shard)]
+    todo = [
+        {"split": split, "shard": shard}
+        for split, reader in readers.items()
+        for shard in reader.shards
+        if not _has_outlines(folder / shard, out_folder / shard)
+    ]
     if not todo:
         return 0
     predicted = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
         _OutlineActor,
         fn_constructor_kwargs={
-            "reader": reader, "predict": predict, "predict_kwargs": dict(predict_kwargs or {}),
+            "readers": readers, "predict": predict, "predict_kwargs": dict(predict_kwargs or {}),
             "out_folder": out_folder, "batch_size": batch_size,
         },
         batch_size=1,
@@ -289,17 +296,23 @@ class _OutlineActor:
     """Reads a shard, predicts, writes its sidecar: one shard stays in one place, whatever Ray does with blocks."""
 
     def __init__(
-        self, reader: ShardReader, predict: type, predict_kwargs: dict, out_folder: Path, batch_size: int
+        self,
+        readers: Mapping[str, ShardReader],
+        predict: type,
+        predict_kwargs: dict,
+        out_folder: Path,
+        batch_size: int,
     ) -> None:
-        self.reader, self.out_folder, self.batch_size = reader, out_folder, batch_size
+        self.readers, self.out_folder, self.batch_size = readers, out_folder, batch_size
         self.predict = predict(**predict_kwargs)
 
     def __call__(self, names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        counts = [self._predict_shard(str(shard)) for shard in names["shard"]]
+        pairs = zip(names["split"], names["shard"], strict=True)
+        counts = [self._predict_shard(self.readers[str(split)], str(shard)) for split, shard in pairs]
         return {"shard": names["shard"], "num_rows": np.array(counts)}
 
-    def _predict_shard(self, shard: str) -> int:
-        columns = self.reader.columns(shard)
+    def _predict_shard(self, reader: ShardReader, shard: str) -> int:
+        columns = reader.columns(shard)
         if not columns:
             return 0
         blind = {name: values for name, values in columns.items() if name not in _FROM_THE_TRUE_MAP}
@@ -307,6 +320,6 @@ class _OutlineActor:
         for start in range(0, len(blind["scene"]), self.batch_size):
             part = {name: values[start : start + self.batch_size] for name, values in blind.items()}
             parts.append(np.asarray(self.predict(part)["outline_predicted"]))
-        made_for = shard_file.read_footer(self.reader.folder / shard).shard_hash
+        made_for = shard_file.read_footer(reader.folder / shard).shard_hash
         shard_file.write_outlines(self.out_folder / shard, columns, np.concatenate(parts), made_for)
         return len(columns["scene"])

@@ -99,18 +99,15 @@ def train_k2(job: K2Job) -> Path:
     outline = fit(job.run("outline", start_from={"autoencoder": str(autoencoder)}))
     print(f"[{job.name}] 3/5 DM1 draws the outlines that DM2 learns from", flush=True)
     drawn = job.folder / "outlines"
-    arguments = {"model": str(outline), "precision": job.outline.optim.precision}
-    made_by = f"{job.name}/outline {base.weights_hash(outline)}"
-    for split in (name for name in ("train", "val") if name in card.splits):
-        shards.write_outlines(
-            job.resolved_data.folder,
-            split,
-            DrawOutlines,
-            drawn,
-            made_by=made_by,
-            predict_kwargs=arguments,
-            num_gpus=job.workers.gpus_each,
-        )
+    shards.write_outlines(
+        job.resolved_data.folder,
+        [split for split in ("train", "val") if split in card.splits],
+        DrawOutlines,
+        drawn,
+        made_by=f"{job.name}/outline {base.weights_hash(outline)}",
+        predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
+        num_gpus=job.workers.gpus_each,
+    )
     print(f"[{job.name}] 4/5 DM2: environment + outline -> map", flush=True)
     data = job.resolved_data.model_copy(update={"predicted_outlines": str(drawn)})
     gain = fit(job.run("map", start_from={"autoencoder": str(autoencoder)}, data=data))

@@ -356,11 +356,11 @@ def test_a_model_writes_outlines_that_the_stream_joins(ray_local, dataset, rows,
 
     def run(made_by="dm1", out=tmp_path / "outlines"):
         return shards.write_outlines(
-            dataset, "train", Predict, out, made_by=made_by, predict_kwargs={"scale": 0.5}, batch_size=3
+            dataset, ["train", "test"], Predict, out, made_by=made_by, predict_kwargs={"scale": 0.5}, batch_size=3
         )
 
     out = tmp_path / "outlines"
-    assert run() == 12
+    assert run() == 14, "of both splits"
     assert run() == 0
     (out / "train/00001.parquet").write_bytes(b"PAR1")
     times = {path.name: path.stat().st_mtime_ns for path in out.glob("train/*")}
