@@ -17,7 +17,7 @@ from raymap.runtime.k2 import K2Job
 
 Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
-PHYSICS = ("line_of_sight", "log_distance", "bearing", "crossed", "thickness", "shadow")
+PHYSICS = ("line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow")
 
 
 def _stages(
@@ -25,11 +25,11 @@ def _stages(
     diffusion: dict,
     optim: dict[str, OptimConfig],
     inputs: tuple[str, ...] = ENVIRONMENT + PHYSICS,
-    map_steps: int | None = None,
+    of_map: dict | None = None,
 ) -> dict[str, Stage]:
-    """The three stages from one autoencoder and one set of diffusion settings; ``map_steps``: DM2's own ``steps``."""
+    """The three stages from one autoencoder and one set of diffusion settings; ``of_map``: where DM2's differ."""
     shared = {"autoencoder": autoencoder, **diffusion}
-    of_map = {**shared, "steps": map_steps} if map_steps else shared
+    of_map = {**shared, **(of_map or {})}
     outline = RadioDiff.Config(target="outline", inputs=inputs, **shared)
     inputs_of_map = (*inputs, "outline_predicted")
     gain = RadioDiff.Config(target="gain", inputs=inputs_of_map, prior=inputs != ENVIRONMENT, **of_map)
@@ -63,9 +63,10 @@ def _demo() -> K2Job:
     stages = _stages(
         Vae.Config(channels=(16, 32), latent_channels=8),
         {"widths": (64, 128, 128), "num_blocks": 1, "steps": 2},
-        {"autoencoder": optim(45), "outline": optim(150), "map": optim(1050)},
-        # One call draws the mean, which squared error rewards; after so short a training more calls add noise.
-        map_steps=1,
+        {"autoencoder": optim(45), "outline": optim(150), "map": optim(850)},
+        # One call draws the mean, which squared error rewards; after so short a training more calls add noise, while
+        # the mean over mirrored views takes some away.
+        of_map={"steps": 1, "views": 4},
     )
     data = DataConfig(batch_size=24)
     return K2Job(name="demo", data=data, plan=sources.plan("demo"), workers=WorkersConfig(num=2), **stages)
@@ -75,9 +76,13 @@ def _small() -> K2Job:
     demo = _demo()
 
     def longer(stage: Stage, num_steps: int) -> Stage:
-        return stage.model_copy(
-            update={"optim": stage.optim.model_copy(update={"num_steps": num_steps, "ema_decay": 0.999})}
-        )
+        changes = {
+            "num_steps": num_steps,
+            "warmup_steps": 100,
+            "ema_decay": 0.999,
+            "checkpoint_every": num_steps // 10,
+        }
+        return stage.model_copy(update={"optim": stage.optim.model_copy(update=changes)})
 
     return demo.model_copy(
         update={

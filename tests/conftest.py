@@ -1,5 +1,6 @@
-"""Shared fixtures: the Ray environment, one local cluster per session, a tiny dataset, and the real maps if present."""
+"""Shared fixtures: the Ray environment, one local cluster at a time, a tiny dataset, and the real maps if present."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,23 +19,47 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.ray)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def ray_local():
-    """One Ray cluster for the whole session, in this process."""
+    """One Ray cluster in this process, shared by the tests that ask for it."""
+    return _connected()
+
+
+def _connected():
     import ray
 
     from raymap.runtime import cluster
 
     cluster.connect(min_cpus=4)
-    yield ray
-    ray.shutdown()
+    return ray
+
+
+@pytest.fixture(scope="module")
+def quiet_machine():
+    """Ends this process's cluster, for tests that start clusters of their own: idle, it still takes a fifth of a core.
+
+    A later test that asks for ``ray_local`` starts it again.
+    """
+    _disconnect()
+
+
+def _disconnect():
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leave_nothing_running():
+    yield
+    _disconnect()
 
 
 @pytest.fixture(scope="session")
-def tiny_city(tmp_path_factory, ray_local):
+def tiny_city(tmp_path_factory):
     """Folder of the ``debug`` dataset: 16 + 4 + 4 generated towns, 32 x 32 cells of 8 m."""
     from raymap.data import shards, sources
 
+    _connected()
     folder = tmp_path_factory.mktemp("tiny-city")
     shards.generate(sources.plan("debug"), folder)
     return folder

@@ -15,10 +15,12 @@ from raymap.scene import RadioMap, Scene, Transmitter
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
-    "outline_predicted",
+    "openness", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, 50 m of shadow.
 _OBSTRUCTION = (("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0))
+#: Street seen by the transmitter that becomes 0 in a network: a square of this side [m].
+_OPEN_SIDE_M = 50.0
 #: Inputs of more than one channel.
 CHANNELS = {"bearing": 2}
 #: Rasters computed from the true map. Never an input: :meth:`MapBatch.stack` refuses them.
@@ -86,6 +88,17 @@ class MapBatch:
         distance = (rows.square() + columns.square()).sqrt().clamp_min(1.0)
         return torch.stack([-columns / distance, -rows / distance], dim=1).to(self.tx.dtype)
 
+    @property
+    def openness(self) -> torch.Tensor:
+        """(B, 1, H, W), one number per map: how much street the transmitter sees, as the side of a square.
+
+        What a closed courtyard lets out, it lets out over the roofs: all other streets are darker than their own
+        obstructions tell.
+        """
+        seen = ((self.line_of_sight > 0) & self.outdoor).sum(dim=(1, 2, 3), keepdim=True)
+        side_m = self.cell_m * seen.to(self.tx.dtype).sqrt()
+        return units.signal_from_amount(side_m, _OPEN_SIDE_M).expand_as(self.tx)
+
     def stack(self, names: Sequence[str]) -> torch.Tensor:
         """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""
         rasters = []
@@ -113,6 +126,10 @@ class MapBatch:
 
     def __getitem__(self, index: slice) -> MapBatch:
         return replace(self, **{name: raster[index] for name, raster in self.rasters().items()})
+
+    def turn(self, code: int) -> MapBatch:
+        """Every raster under one of the symmetries of the square, see :func:`symmetry`."""
+        return replace(self, **{name: symmetry(raster, code) for name, raster in self.rasters().items()})
 
     def augment(self, generator: torch.Generator) -> MapBatch:
         """Every sample under one of the symmetries of its raster (8 if square, else 4), drawn from ``generator``."""

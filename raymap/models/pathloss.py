@@ -79,20 +79,23 @@ class LogDistance(_Fitted):
 
 
 class Obstructed(_Fitted):
-    """:class:`LogDistance`, quadratic in shadow in what stands on the direct ray (``physics.obstruction``)."""
+    """:class:`LogDistance`, quadratic in shadow in what stands on the direct ray (``physics.obstruction``) and in how
+    much street the transmitter sees."""
 
     class Config(ModelConfig):
         kind: Literal["obstructed"] = "obstructed"
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config, num_features=16)
+        super().__init__(config, num_features=18)
 
     @staticmethod
     def features(batch: MapBatch) -> Tensor:
-        """(B, 16, H, W): LogDistance's; number, thickness, age of obstructions; their products; each times log d."""
+        """(B, 18, H, W): LogDistance's; number, thickness, age of obstructions; their products; each times log d;
+        openness and its square."""
         shadowed = (batch.line_of_sight <= 0).float()
         hints = [batch.crossed, batch.thickness, batch.shadow]
         products = [first * second for index, first in enumerate(hints) for second in hints[index:]]
         with_distance = [batch.log_distance * hint for hint in hints]
-        terms = torch.cat([*hints, *products, *with_distance], dim=1)
+        openness = batch.openness
+        terms = torch.cat([*hints, *products, *with_distance, openness, openness.square()], dim=1)
         return torch.cat([LogDistance.features(batch), shadowed * terms], dim=1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from raymap import diffusion
 from raymap.config import ModelConfig
-from raymap.data.batch import CHANNELS, INPUTS, MapBatch
+from raymap.data.batch import CHANNELS, INPUTS, MapBatch, symmetry
 from raymap.models.base import Predictor
 from raymap.models.pathloss import Obstructed
 from raymap.models.vae import Vae, load_weights
@@ -45,6 +45,7 @@ class RadioDiff(Predictor):
             False, description="diffuse what a fitted law of distance and obstruction leaves unexplained"
         )
         steps: int = Field(3, ge=1, description="network calls per prediction")
+        views: Literal[1, 2, 4] = Field(1, description="mirrored views of the scene that a prediction is the mean of")
         stochastic: bool = Field(False, description="sample the posterior at each step instead of following its mean")
 
         @model_validator(mode="after")
@@ -129,7 +130,16 @@ class RadioDiff(Predictor):
 
     @torch.no_grad()
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
-        """(B, 1, H, W) in [-1, 1]; gain inside footprints is the floor. Raises ValueError for another cell size."""
+        """(B, 1, H, W) in [-1, 1]; gain inside footprints is the floor. Raises ValueError for another cell size.
+
+        With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
+        """
+        batch = batch.blind()
+        mirrors = {1: (0,), 2: (0, 3), 4: (0, 1, 2, 3)}[self.config.views]
+        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in mirrors]
+        return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0), -1.0)
+
+    def _draw(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         height, width = (size // self.autoencoder.factor for size in batch.building.shape[-2:])
         shape = (self.latent_mean.shape[1], height, width)
         network = self._network(batch)
@@ -140,8 +150,7 @@ class RadioDiff(Predictor):
             self.config.stochastic,
         )
         z0 = z0 * self.latent_std + self.latent_mean + self._offset(batch)
-        image = self.autoencoder.decode(z0).float().clamp(-1, 1)
-        return torch.where(batch.outdoor, image, -1.0)
+        return self.autoencoder.decode(z0).float().clamp(-1, 1)
 
     @contextlib.contextmanager
     def with_steps(self, steps: int | None) -> Iterator[None]:
@@ -154,4 +163,4 @@ class RadioDiff(Predictor):
 
     @property
     def network_calls(self) -> int:
-        return self.steps
+        return self.steps * self.config.views

@@ -137,3 +137,20 @@ def test_slices_and_bad_shapes():
         scene = make_scenes()[0][0]
         row, column = np.argwhere(scene.building_m > 0)[0]
         batch.from_scenes([scene], [Transmitter(((column + 0.5) * 4, (row + 0.5) * 4, 1.5))])
+
+
+def test_openness_is_the_street_that_the_transmitter_sees():
+    """A courtyard of 3 x 3 cells, a field without buildings, and the law in between: a square of its own side."""
+    grid = Grid((25, 25), 4.0)
+    courtyard = np.zeros(grid.shape)
+    courtyard[10:15, 10:15] = 20.0
+    courtyard[11:14, 11:14] = 0.0
+    scenes = [Scene("courtyard", grid, courtyard), Scene("field", grid, np.zeros(grid.shape))]
+    middle = Transmitter((12.5 * 4, 12.5 * 4, 1.5))
+    openness = batch.from_scenes(scenes, [middle, middle]).openness
+    wanted = [units.signal_from_amount(side_m, 50.0) for side_m in (3 * 4.0, 25 * 4.0)]
+    assert openness.shape == (2, 1, 25, 25)
+    for values, value in zip(openness, wanted, strict=True):
+        torch.testing.assert_close(values, torch.full((1, 25, 25), value))
+    turned = batch.from_scenes(scenes, [middle, middle]).turn(6)
+    assert torch.equal(turned.openness, openness)

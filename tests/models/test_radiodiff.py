@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raymap import diffusion
-from raymap.data.batch import INPUTS, TARGETS
+from raymap.data.batch import INPUTS, TARGETS, symmetry
 from raymap.data.reader import batches
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
@@ -191,3 +191,22 @@ def test_k2_is_two_of_them(maps, batch):
     said = both.predict_all(batch, range(4))
     assert torch.equal(said["outline"], outline.predict(batch.blind(), range(4)))
     assert said["gain"].shape == said["outline"].shape
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_views_are_the_mean_over_mirrored_scenes(maps, views):
+    one, many = a_model(maps), a_model(maps, views=views)
+    batch = next(batches(maps, 2)).blind()
+    mirrors = {2: (0, 3), 4: (0, 1, 2, 3)}[views]
+    drawn = [symmetry(one.predict(batch.turn(code), [5, 6]), code) for code in mirrors]
+    found = many.predict(batch, [5, 6])
+    torch.testing.assert_close(found, torch.stack(drawn).mean(0))
+    assert not torch.equal(found, drawn[0]) and many.network_calls == views * one.network_calls
+
+
+def test_a_mirrored_scene_has_the_mirrored_mean_if_the_noise_is_mirrored(maps, monkeypatch):
+    model = a_model(maps, views=4, steps=1)
+    batch = next(batches(maps, 2))
+    monkeypatch.setattr(diffusion, "seeded_noise", lambda seeds, shape, device: lambda: torch.zeros(len(seeds), *shape))
+    straight, mirrored = model.predict(batch, [0, 1]), model.predict(batch.turn(1), [0, 1])
+    torch.testing.assert_close(symmetry(mirrored, 1), straight, rtol=0, atol=1e-4)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def submitted(tmp_path_factory):
+def submitted(tmp_path_factory, quiet_machine):
     """Storage folder and log of `jobs/demo.py --size debug`: a head of its own, a submitted job, all five steps."""
     storage = tmp_path_factory.mktemp("submitted")
     environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

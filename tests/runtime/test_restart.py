@@ -82,7 +82,7 @@ def final_loss(log: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, tiny_city):
+def uninterrupted(tmp_path_factory, tiny_city, quiet_machine):
     training = Training(tmp_path_factory.mktemp("uninterrupted"), tiny_city)
     return training.end(), training.folder
 
