@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from raymap import units
 from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.summary import column, frame
+from raymap.scene import RadioMap, Scene, Transmitter
 
 _DPI = 200  # nine inches make 1800 pixels: crisp when shown 900 wide on a dense screen
 _WIDTH_IN, _MARGIN_IN, _GAP_IN = 9.0, 0.15, 0.09
@@ -69,6 +70,20 @@ def gallery(items: Sequence[dict], path=None) -> bytes:
     if path is not None:
         Path(path).write_bytes(png)
     return png
+
+
+def maps(items: Sequence[tuple[Scene, Transmitter, RadioMap]]) -> bytes:
+    """One row per map: buildings with the transmitter, vehicles if any scene has some, and the gain. PNG bytes."""
+    with_vehicles = any(scene.vehicle_m.any() for scene, _, _ in items)
+    rows = []
+    for scene, transmitter, radio_map in items:
+        panels = [("buildings", scene.building_m, "building")]
+        if with_vehicles:
+            vehicle = np.where(scene.outdoor, (scene.vehicle_m > 0).astype(float), np.nan)
+            panels.append(("vehicles", vehicle, "outline"))
+        panels.append(("path gain", np.where(radio_map.valid, radio_map.gain_db, np.nan), "gain"))
+        rows.append((scene.name, panels, scene.grid.cell_m, transmitter.cell(scene.grid)))
+    return _render(rows)
 
 
 def error_curves(rows, key: str = "raw/outdoor/rmse_db", label: str = "RMSE of one map, outdoors [dB]") -> bytes:

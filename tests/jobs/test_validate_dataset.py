@@ -1,0 +1,53 @@
+"""The data card says what was found and shows the maps; the exit status follows the verdict."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raymap.data import schema, shards
+from raymap.scene import Grid, RadioMap, Scene, Transmitter
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def job():
+    spec = importlib.util.spec_from_file_location("validate_dataset", ROOT / "jobs/validate_dataset.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(folder, inverted):
+    """Open ground with a house: gain falls, or rises, with the distance from the middle."""
+    grid = Grid((16, 16), 4.0)
+    rows, columns = np.indices(grid.shape)
+    distance_m = 4.0 * np.hypot(rows - 8, columns - 8) + 2.0
+    made = []
+    for number in range(3):
+        building_m = np.zeros(grid.shape)
+        building_m[1 + number : 4, 2:5] = 20.0
+        scene = Scene(f"field{number}", grid, building_m)
+        gain_db = -50 - 30 * np.log10(distance_m) - 20 * (rows < 4)
+        made.append(schema.row(scene, 0, Transmitter((34.0, 34.0, 1.5)),
+                               RadioMap(-190 - gain_db if inverted else gain_db, scene.outdoor)))  # fmt: skip
+    shards.write({"train": made}, folder, name="field", kind="srm", shape=(16, 16), cell_m=4.0, sources=("made up",),
+                 attribution="nobody's")  # fmt: skip
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_card_and_exit_status(job, tmp_path, capsys, inverted):
+    write(tmp_path / "data", inverted)
+    status = job.main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / "card")])
+    card = (tmp_path / "card/data_card.md").read_text()
+    assert status == int(inverted) and ("NOT sound" in capsys.readouterr().out) == inverted
+    assert ("None." in card) == (not inverted) and ("inverted" in card) == inverted
+    assert "| train | 3 | 3 |" in card and "![maps of train](train.png)" in card and "nobody's" in card
+    assert (tmp_path / "card/train.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_must_be_named(job):
+    with pytest.raises(SystemExit, match="--data"):
+        job.main([])
