@@ -1,5 +1,6 @@
 """Shared fixtures: the Ray environment, one local cluster at a time, a tiny dataset, and the real maps if present."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from raymap.runtime.cluster import prepare_environment
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare_environment()
 
 HOME = Path(__file__).resolve().parent.parent
