@@ -1,8 +1,9 @@
-"""The nouns of the house: Grid, Scene, Transmitter, RadioMap. Plain numpy, physical units, checked when made."""
+"""The nouns of the house: Grid, Scene, Transmitter, Vehicle, RadioMap, Paths. Numpy, physical units, checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 import numpy as np
 
@@ -193,3 +194,113 @@ class RadioMap:
         lowest_db = self.gain_db.min()
         gain_db = np.where(count > 0, total_db / np.maximum(count, 1), lowest_db)
         return RadioMap(gain_db, valid & (count > 0))
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """A vehicle as an upright box: centre ``xy_m`` on the ground, ``size_m`` = (length, width, height) [m].
+
+    ``heading_rad``: direction of its length, from +x towards +y of the grid (y grows with the rows). Raises ValueError
+    if a number is not finite or a size not positive.
+    """
+
+    xy_m: tuple[float, float]
+    heading_rad: float
+    size_m: tuple[float, float, float] = (4.5, 1.8, 1.5)
+
+    def __post_init__(self) -> None:
+        numbers = (*self.xy_m, self.heading_rad, *self.size_m)
+        if len(self.xy_m) != 2 or len(self.size_m) != 3 or not np.all(np.isfinite(numbers)) or min(self.size_m) <= 0:
+            raise ValueError(f"Vehicle needs a finite (x, y), a heading and three positive lengths, got {self}")
+
+    @property
+    def corners_m(self) -> np.ndarray:
+        """(4, 2) float64, the footprint's corners (x, y) [m], in order around it."""
+        forward = np.array([np.cos(self.heading_rad), np.sin(self.heading_rad)])
+        sideways = np.array([-forward[1], forward[0]])
+        along, across = self.size_m[0] / 2, self.size_m[1] / 2
+        signs = ((1, 1), (1, -1), (-1, -1), (-1, 1))
+        return np.array([np.add(self.xy_m, a * along * forward + b * across * sideways) for a, b in signs])
+
+
+class PathKind(IntEnum):
+    """The kind of a path, by its strongest claim: diffracted if it bends anywhere, else scattered, else reflected."""
+
+    LINE_OF_SIGHT = 0
+    REFLECTION = 1
+    SCATTERING = 2
+    DIFFRACTION = 3
+    TRANSMISSION = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Paths:
+    """The paths from one transmitter to R receivers, at most P each, strongest first.
+
+    ``gain``: (R, P) complex64, amplitude: Σ|gain|² over the paths of a receiver is its path gain (linear).
+    ``delay_s``: (R, P) float32 [s]. ``aoa_rad``, ``aod_rad``: (R, P, 2) float32 [rad], azimuth in (−π, π] from +x
+    towards +y of the grid (y grows with the rows) and zenith in [0, π] from straight up, of the direction that the
+    path comes from at the receiver and leaves into at the transmitter. ``kind``: (R, P) int8, a :class:`PathKind`.
+    ``valid``: (R, P) bool; the rest is padding: gain 0, everything else 0.
+
+    Raises ValueError for shapes that do not agree, and for valid paths with a value that is not finite, a negative
+    delay, a zenith outside [0, π], an azimuth outside (−π, π], an unknown kind, or an amplitude of 0 or above 1.
+    """
+
+    gain: np.ndarray
+    delay_s: np.ndarray
+    aoa_rad: np.ndarray
+    aod_rad: np.ndarray
+    kind: np.ndarray
+    valid: np.ndarray
+
+    def __post_init__(self) -> None:
+        valid = np.ascontiguousarray(self.valid, dtype=bool)
+        if valid.ndim != 2:
+            raise ValueError(f"Paths.valid must be (receivers, paths), got {valid.shape}")
+        kinds = {"gain": np.complex64, "delay_s": np.float32, "aoa_rad": np.float32, "aod_rad": np.float32}
+        for name, dtype in {**kinds, "kind": np.int8}.items():
+            wanted = (*valid.shape, 2) if name.startswith("ao") else valid.shape
+            given = np.asarray(getattr(self, name))
+            if given.shape != wanted:
+                raise ValueError(f"Paths.{name} has shape {given.shape}, valid wants {wanted}")
+            if not np.isfinite(given[valid]).all():
+                raise ValueError(f"Paths.{name}: {int((~np.isfinite(given[valid])).sum())} valid values not finite")
+            mask = valid[..., None] if given.ndim == 3 else valid
+            object.__setattr__(self, name, np.ascontiguousarray(np.where(mask, given, 0), dtype=dtype))
+        object.__setattr__(self, "valid", valid)
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        amplitude = np.abs(self.gain[self.valid])
+        angles = np.concatenate([self.aoa_rad[self.valid], self.aod_rad[self.valid]])
+        for name, values, low, high in (
+            ("delay_s", self.delay_s[self.valid], 0.0, np.inf),
+            ("azimuth [rad]", angles[:, 0], -np.pi, np.pi),
+            ("zenith [rad]", angles[:, 1], 0.0, np.pi),
+            ("amplitude |gain|", amplitude, 1e-30, 1.0),
+            ("kind", self.kind[self.valid], min(PathKind), max(PathKind)),
+        ):
+            wrong = (values < low - 1e-5) | (values > high + 1e-5)
+            if wrong.any():
+                raise ValueError(f"Paths: {name} must lie in [{low:g}, {high:g}], got {values[wrong][0]}")
+
+    @property
+    def gain_db(self) -> np.ndarray:
+        """(R, P) float32, path gain of every path [dB]; −inf where there is none."""
+        with np.errstate(divide="ignore"):
+            return (20.0 * np.log10(np.abs(self.gain))).astype(np.float32)
+
+    def strongest(self, num: int) -> Paths:
+        """The ``num`` strongest paths of every receiver, strongest first; padded if there are fewer."""
+        if num < 1:
+            raise ValueError(f"at least one path must be kept, got {num}")
+        order = np.argsort(np.where(self.valid, -np.abs(self.gain), np.inf), axis=1, kind="stable")[:, :num]
+        kept = {name: self._ordered(getattr(self, name), order, num) for name in self.__dataclass_fields__}
+        return Paths(**kept)
+
+    @staticmethod
+    def _ordered(values: np.ndarray, order: np.ndarray, num: int) -> np.ndarray:
+        taken = np.take_along_axis(values, order[..., None] if values.ndim == 3 else order, axis=1)
+        missing = [(0, 0), (0, num - taken.shape[1])] + [(0, 0)] * (values.ndim - 2)
+        return np.pad(taken, missing)

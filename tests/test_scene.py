@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raymap.scene import Grid, RadioMap, Scene, Transmitter
+from raymap.scene import Grid, PathKind, Paths, RadioMap, Scene, Transmitter, Vehicle
 
 GRID = Grid((6, 8), 2.0)
 
@@ -143,3 +143,73 @@ def test_a_coarse_map_is_only_valid_where_the_coarse_scene_is():
     wanted = np.array([[True, False], [True, True]])
     coarse = RadioMap(np.full((4, 4), -60.0), np.ones((4, 4), bool)).coarsen(2, wanted)
     np.testing.assert_array_equal(coarse.valid, wanted)
+
+
+def paths_with(num_receivers=3, num_paths=4, **changes):
+    rng = np.random.default_rng(0)
+    shape = (num_receivers, num_paths)
+    angles = np.stack([rng.uniform(-3, 3, shape), rng.uniform(0, 3, shape)], -1)
+    values = dict(
+        gain=rng.uniform(1e-6, 1e-3, shape) * np.exp(1j * rng.uniform(0, 6, shape)), delay_s=rng.uniform(0, 1e-6, shape),
+        aoa_rad=angles, aod_rad=angles[::-1], kind=rng.integers(0, 5, shape), valid=rng.random(shape) < 0.7,
+    )  # fmt: skip
+    return Paths(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("gain", 2.0 + 0j, r"amplitude .* 2\.0"),
+        ("gain", 0j, r"amplitude .* 0\.0"),
+        ("gain", np.nan, r"gain: 1 valid"),
+        ("delay_s", -1.0, r"delay_s .* -1\.0"),
+        ("aoa_rad", 4.0, r"azimuth .* 4\.0"),
+        ("kind", 7, r"kind must lie in \[0, 4\], got 7"),
+    ],
+)
+def test_a_valid_path_must_be_possible_and_padding_may_hold_anything(name, value, said):
+    whole = paths_with(valid=np.ones((3, 4), bool))
+    spoilt = np.array(getattr(whole, name))
+    spoilt[1, 2] = value
+    with pytest.raises(ValueError, match=said):
+        paths_with(valid=np.ones((3, 4), bool), **{name: spoilt})
+    valid = np.ones((3, 4), bool)
+    valid[1, 2] = False
+    kept = paths_with(valid=valid, **{name: spoilt})
+    assert (getattr(kept, name)[1, 2] == 0).all()
+
+
+def test_the_strongest_paths_come_first_and_keep_their_own_values():
+    paths = paths_with()
+    best = paths.strongest(2)
+    assert best.gain.shape == (3, 2) and best.aoa_rad.shape == (3, 2, 2)
+    for receiver in range(3):
+        valid = paths.valid[receiver]
+        order = np.argsort(-np.abs(paths.gain[receiver][valid]))[:2]
+        kept = best.valid[receiver]
+        assert kept.sum() == min(2, valid.sum())
+        for name in ("gain", "delay_s", "aoa_rad", "kind"):
+            wanted = getattr(paths, name)[receiver][valid][order]
+            np.testing.assert_array_equal(getattr(best, name)[receiver][kept], wanted)
+    padded = paths.strongest(9)
+    assert padded.valid.shape == (3, 9) and padded.valid.sum() == paths.valid.sum()
+    assert np.isneginf(padded.gain_db[~padded.valid]).all()
+    with pytest.raises(ValueError, match="got 0"):
+        paths.strongest(0)
+
+
+def test_a_vehicle_is_a_turned_box():
+    along_y = Vehicle((10.0, 20.0), np.pi / 2, (4.0, 2.0, 1.5))
+    corners_m = along_y.corners_m
+    assert np.ptp(corners_m[:, 0]) == pytest.approx(2.0) and np.ptp(corners_m[:, 1]) == pytest.approx(4.0)
+    np.testing.assert_allclose(corners_m.mean(0), [10, 20])
+    sides = np.linalg.norm(np.roll(corners_m, -1, 0) - corners_m, axis=1)
+    np.testing.assert_allclose(sorted(sides), [2, 2, 4, 4])
+    with pytest.raises(ValueError, match="positive lengths"):
+        Vehicle((0.0, 0.0), 0.0, (4.0, -1.0, 1.5))
+
+
+def test_path_kinds_are_the_papers_four_and_transmission():
+    assert [kind.name for kind in PathKind] == [
+        "LINE_OF_SIGHT", "REFLECTION", "SCATTERING", "DIFFRACTION", "TRANSMISSION",
+    ]  # fmt: skip
