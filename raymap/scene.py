@@ -274,14 +274,15 @@ class Paths:
     def _check_ranges(self) -> None:
         amplitude = np.abs(self.gain[self.valid])
         angles = np.concatenate([self.aoa_rad[self.valid], self.aod_rad[self.valid]])
+        turn = np.float32(np.pi)  # a little above π
         for name, values, low, high in (
             ("delay_s", self.delay_s[self.valid], 0.0, np.inf),
-            ("azimuth [rad]", angles[:, 0], -np.pi, np.pi),
-            ("zenith [rad]", angles[:, 1], 0.0, np.pi),
+            ("azimuth [rad]", angles[:, 0], -turn, turn),
+            ("zenith [rad]", angles[:, 1], 0.0, turn),
             ("amplitude |gain|", amplitude, 1e-30, 1.0),
             ("kind", self.kind[self.valid], min(PathKind), max(PathKind)),
         ):
-            wrong = (values < low - 1e-5) | (values > high + 1e-5)
+            wrong = (values < low) | (values > high)
             if wrong.any():
                 raise ValueError(f"Paths: {name} must lie in [{low:g}, {high:g}], got {values[wrong][0]}")
 

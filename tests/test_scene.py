@@ -150,7 +150,8 @@ def paths_with(num_receivers=3, num_paths=4, **changes):
     shape = (num_receivers, num_paths)
     angles = np.stack([rng.uniform(-3, 3, shape), rng.uniform(0, 3, shape)], -1)
     values = dict(
-        gain=rng.uniform(1e-6, 1e-3, shape) * np.exp(1j * rng.uniform(0, 6, shape)), delay_s=rng.uniform(0, 1e-6, shape),
+        gain=rng.uniform(1e-6, 1e-3, shape) * np.exp(1j * rng.uniform(0, 6, shape)),
+        delay_s=rng.uniform(0, 1e-6, shape),
         aoa_rad=angles, aod_rad=angles[::-1], kind=rng.integers(0, 5, shape), valid=rng.random(shape) < 0.7,
     )  # fmt: skip
     return Paths(**{**values, **changes})
