@@ -1,115 +1,170 @@
 """RadioMapSeer (Yapar et al. 2022): reading the original folder, with every assumption checked at the door.
 
-Layout, m = map, k = transmitter::
+Layout, m = map, k = transmitter, n = missing buildings (1 to 4), v = variant (1 to 6)::
 
-    antenna/{m}.json                     list of [x, y], entry k belongs to transmitter k
-    gain/{simulation}/{m}_{k}.png        path gain in grey levels; 0 inside buildings
-    png/buildings_complete/{m}.png       not 0 = building
-    png/antennas/{m}_{k}.png             the transmitter's pixel lit
-    png/cars/{m}.png                     not 0 = vehicle; only read for the cars* simulations
+    antenna/{m}.json                           list of [x, y], entry k belongs to transmitter k
+    gain/{simulation}/{m}_{k}.png              path gain in grey levels; 0 inside buildings. IRT4, carsIRT4: k < 2
+    png/antennas/{m}_{k}.png                   the transmitter's pixel lit
+    png/{layer}/{m}.png                        not 0 = there is something. Layers: buildings_complete, cars, roads
+    png/{layer}{n}/{v}/{m}.png                 buildings_missing: the map less n buildings; buildings_removed: those n
+    polygon/{layer}/{m}.json                   lists of corners: buildings_complete, buildings_and_cars, roads
+    polygon/{layer}{n}/{v}/{m}.json            buildings_difference, buildings_removed
 
 All pictures are 8-bit grey. An antenna [x, y] lies at row = 255 - y, column = x of the pictures (checked against real
 files; the released loaders never use the JSON). A folder that breaks one of these assumptions is refused with an error
-that names the file, because a map learnt from a transposed or inverted folder looks plausible and is wrong.
+that names the file (``radiomapseer_checks``), because a map learnt from a transposed or inverted folder looks plausible
+and is wrong. The published splits are in ``radiomapseer_splits``, writing this layout in ``radiomapseer_export``, and
+the two scales in which maps are scored in ``raymap.evaluation.metrics``: what is read here is the raw gain.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from pydantic import Field, ValidationError
 
+from raymap.config import Settings
+from raymap.data import radiomapseer_files as files
+from raymap.data.radiomapseer_checks import antenna_pixel, check_brightest, check_gain, check_missing
+from raymap.data.radiomapseer_files import ENCODING, Encoding
+from raymap.data.radiomapseer_splits import disjoint, overlaps, split
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
-
-@dataclass(frozen=True)
-class Encoding:
-    """What a dataset's pictures mean: grey levels to path loss [dB], pixels to metres, and the simulated set-up."""
-
-    black_loss_db: float = 147.0
-    white_loss_db: float = 47.84
-    white_grey: int = 255
-    shape: tuple[int, int] = (256, 256)
-    cell_m: float = 1.0
-    building_m: float = 25.0
-    vehicle_m: float = 1.5
-    antenna_m: float = 1.5
-    frequency_hz: float = 5.9e9
-    power_dbm: float = 23.0
-
-    def gain_db(self, grey: np.ndarray) -> np.ndarray:
-        """Path gain [dB] of grey levels (any shape): -(black - g/white·(black - white))."""
-        share = np.asarray(grey, np.float32) / self.white_grey
-        return share * (self.black_loss_db - self.white_loss_db) - self.black_loss_db
-
-    def pixel(self, x: float, y: float) -> tuple[int, int]:
-        """(row, column) in the pictures of an antenna listed as [x, y]."""
-        return round(self.shape[0] - 1 - y), round(x)
-
-
-ENCODING = Encoding()
+__all__ = [
+    "ENCODING", "SIMULATIONS", "Encoding", "Export", "antennas", "disjoint", "export_of", "kind_of", "layer",
+    "overlaps", "pairs", "polygons", "read", "split",
+]  # fmt: skip
 
 #: Simulations and whether vehicles were part of them.
 SIMULATIONS = {"DPM": False, "IRT2": False, "IRT4": False, "carsDPM": True, "carsIRT2": True, "carsIRT4": True}
+#: What a scene may be known to hold: all its buildings, or all but so many.
+BUILDINGS = ("complete", "missing1", "missing2", "missing3", "missing4")
+NUM_VARIANTS = 6
 
-#: Largest share of building pixels with a gain. Real DPM maps measure 0.0000.
-_MAX_LIT_BUILDING = 0.01
-#: Largest share of outdoor pixels without a gain. Real DPM maps measure 0.0094 at most; ray tracing leaves real
-#: shadows black, so there only a (nearly) black picture is refused.
-_MAX_DARK_OUTDOORS = {"DPM": 0.25, "carsDPM": 0.25}
-_MAX_DARK_ELSEWHERE = 0.98
-#: How far the JSON may lie from the lit pixel, and the brightest gain from it [px].
-_ANTENNA_SLACK_PX = 1.0
-_BRIGHTEST_SLACK_PX = 2.0
-#: "One lit pixel, or few": more than this is no antenna picture.
-_MAX_ANTENNA_PIXELS = 9
+_LAYERS = ("buildings_complete", "cars", "roads")
+_POLYGONS = ("buildings_complete", "buildings_and_cars", "roads")
+_NUMBERED_LAYERS = tuple(f"buildings_{what}{num}" for what in ("missing", "removed") for num in range(1, 5))
+_NUMBERED_POLYGONS = tuple(f"buildings_{what}{num}" for what in ("difference", "removed") for num in range(1, 5))
 
-#: The ways a picture can lie wrong, as maps of (row, column) with ``last`` = 255.
-_MISTAKES: dict[str, Callable[[float, float, float], tuple[float, float]]] = {
-    "rows and columns look swapped": lambda r, c, last: (c, r),
-    "x and y of the JSON look swapped (a flip over the other diagonal)": lambda r, c, last: (last - c, last - r),
-    "it looks upside down": lambda r, c, last: (last - r, c),
-    "it looks mirrored left to right": lambda r, c, last: (r, last - c),
-    "it looks rotated by 180°": lambda r, c, last: (last - r, last - c),
-    "it looks rotated by 90° to the left": lambda r, c, last: (last - c, r),
-    "it looks rotated by 90° to the right": lambda r, c, last: (c, last - r),
-}
+#: Written last into a folder that we exported; original folders have none.
+EXPORT_FILE = "raymap_scenes.json"
 
 
-def read(folder: str | Path, map_id: int, tx_id: int, simulation: str = "DPM") -> tuple[Scene, Transmitter, RadioMap]:
+class ExportedTransmitter(Settings):
+    """Transmitter k of an exported map: its number and position [m] in the dataset that it came from."""
+
+    tx_id: int
+    xyz_m: tuple[float, float, float]
+
+
+class ExportedMap(Settings):
+    """An exported map: the scene and split it was, and its transmitters in the order of k."""
+
+    map_id: int = Field(ge=0)
+    scene: str
+    split: str
+    transmitters: tuple[ExportedTransmitter, ...]
+
+
+class Export(Settings):
+    """Where an exported folder comes from, how its pictures are to be read, and what was lost in making them.
+
+    ``num_transmitters``: the least over the maps, what released loaders call numTx. ``splits``: map ids by split.
+    ``changes``: what pictures cannot show, counted in cells over all maps (see :mod:`raymap.data.radiomapseer_export`).
+    """
+
+    format_version: int = 1
+    name: str
+    kind: str
+    simulation: str
+    sources: tuple[str, ...]
+    attribution: str
+    fingerprint: str
+    encoding: Encoding
+    num_transmitters: int
+    splits: dict[str, tuple[int, ...]]
+    changes: dict[str, float]
+    maps: tuple[ExportedMap, ...]
+    how_to_load: str = ""
+
+
+def export_of(folder: str | Path) -> Export | None:
+    """What an exported folder says of itself, None for an original one. Raises ValueError if that is damaged."""
+    path = Path(folder) / EXPORT_FILE
+    return _load_export(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
+@lru_cache(maxsize=4)
+def _load_export(path: Path, _changed: int) -> Export:
+    try:
+        export = Export.model_validate(files.read_json(path))
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if export.format_version != 1:
+        raise ValueError(f"{path} has format_version {export.format_version}; this raymap reads 1")
+    return export
+
+
+def read(
+    folder: str | Path,
+    map_id: int,
+    tx_id: int,
+    simulation: str = "DPM",
+    buildings: str = "complete",
+    variant: int | None = None,
+) -> tuple[Scene, Transmitter, RadioMap]:
     """One map of the dataset: the city, the transmitter (at its pixel's centre) and the path gain, valid outdoors.
+
+    ``buildings``: "missing1" to "missing4" give a scene that lacks so many buildings, in one of the ``variant`` s 1 to
+    6 (default 1); the gain stays that of the complete city, and valid only where that is outdoors. In a folder made by
+    :mod:`raymap.data.radiomapseer_export`, cell size, frequency and heights are those that it states.
 
     Raises FileNotFoundError for a missing file, and ValueError, naming the file, for an unknown simulation, a picture
     that is damaged, not 8-bit grey or of another size, inverted buildings, or pictures whose axes do not agree.
     """
     with_vehicles = _with_vehicles(simulation)
     folder = Path(folder)
+    export = export_of(folder)
+    encoding = export.encoding if export else ENCODING
     gain_path = folder / "gain" / simulation / f"{map_id}_{tx_id}.png"
-    building_path = folder / "png" / "buildings_complete" / f"{map_id}.png"
-    grey = _picture(gain_path)
-    building = _picture(building_path) > 0
-    _check_buildings(building, building_path, grey, gain_path, simulation)
-    row, column = _antenna(folder, map_id, tx_id)
-    _check_brightest(grey, gain_path, row, column)
+    building_path = _layer_path(folder, "buildings_complete", map_id)
+    grey = files.picture(gain_path, encoding.shape)
+    building = files.picture(building_path, encoding.shape) > 0
+    check_gain(building, building_path, grey, gain_path, simulation)
+    row, column = antenna_pixel(folder, map_id, tx_id, encoding)
+    check_brightest(grey, gain_path, row, column, encoding.grain_px)
     if building[row, column]:
         raise ValueError(f"{building_path}: transmitter {tx_id} at row {row}, column {column} is inside a building")
 
+    known = _known_buildings(folder, map_id, building, building_path, buildings, variant)
     vehicle_m = None
     if with_vehicles:
-        vehicle = _picture(folder / "png" / "cars" / f"{map_id}.png") > 0
-        vehicle_m = np.where(vehicle & ~building, ENCODING.vehicle_m, 0.0)
-    grid = Grid(ENCODING.shape, ENCODING.cell_m)
-    scene = Scene(
-        f"radiomapseer/{map_id}", grid, building * ENCODING.building_m, vehicle_m, frequency_hz=ENCODING.frequency_hz
-    )
-    x_m, y_m = (column + 0.5) * ENCODING.cell_m, (row + 0.5) * ENCODING.cell_m
-    transmitter = Transmitter((x_m, y_m, ENCODING.antenna_m), ENCODING.power_dbm)
-    return scene, transmitter, RadioMap(ENCODING.gain_db(grey), scene.outdoor)
+        vehicle = layer(folder, "cars", map_id)
+        vehicle_m = np.where(vehicle & ~building, encoding.vehicle_m, 0.0)
+    grid = Grid(encoding.shape, encoding.cell_m)
+    name, frequency_hz = f"radiomapseer/{map_id}", encoding.frequency_hz
+    scene = Scene(name, grid, known * encoding.building_m, vehicle_m, frequency_hz=frequency_hz)
+    x_m, y_m = (column + 0.5) * encoding.cell_m, (row + 0.5) * encoding.cell_m
+    transmitter = Transmitter((x_m, y_m, encoding.antenna_m), encoding.power_dbm)
+    return scene, transmitter, RadioMap(encoding.gain_db(grey), ~building)
+
+
+def _known_buildings(
+    folder: Path, map_id: int, complete: np.ndarray, complete_path: Path, buildings: str, variant: int | None
+) -> np.ndarray:
+    if buildings not in BUILDINGS:
+        raise ValueError(f"unknown buildings {buildings!r}; RadioMapSeer has {', '.join(BUILDINGS)}")
+    if buildings == "complete":
+        if variant is not None:
+            raise ValueError(f"complete buildings have no variants, got variant {variant}")
+        return complete
+    path = _layer_path(folder, f"buildings_{buildings}", map_id, 1 if variant is None else variant)
+    known = files.picture(path, complete.shape) > 0
+    check_missing(known, path, complete, complete_path)
+    return known & complete
 
 
 def pairs(folder: str | Path, simulation: str = "DPM") -> list[tuple[int, int]]:
@@ -125,119 +180,56 @@ def pairs(folder: str | Path, simulation: str = "DPM") -> list[tuple[int, int]]:
     return sorted((int(match[1]), int(match[2])) for match in found if match)
 
 
+def kind_of(simulation: str) -> str:
+    """What a simulation is in our terms: "srm" (DPM), "drm" (carsDPM) or "mrm" (all IRT: several paths are summed)."""
+    return "mrm" if "IRT" in simulation else "drm" if _with_vehicles(simulation) else "srm"
+
+
+def layer(folder: str | Path, name: str, map_id: int, variant: int | None = None) -> np.ndarray:
+    """(256, 256) bool, True where a layer of png/ has something: "roads", "cars", "buildings_removed2", ...
+
+    ``variant``: 1 to 6 for buildings_missing1..4 and buildings_removed1..4, None for the others. Raises ValueError for
+    an unknown layer or variant, FileNotFoundError or ValueError, naming the file, for a picture that cannot be used.
+    """
+    export = export_of(folder)
+    shape = (export.encoding if export else ENCODING).shape
+    return files.picture(_layer_path(Path(folder), name, map_id, variant), shape) > 0
+
+
+def _layer_path(folder: Path, name: str, map_id: int, variant: int | None = None) -> Path:
+    return folder / "png" / _place(name, variant, _LAYERS, _NUMBERED_LAYERS) / f"{map_id}.png"
+
+
+def polygons(folder: str | Path, name: str, map_id: int, variant: int | None = None) -> list[np.ndarray]:
+    """The polygons of a layer, each (N, 2) float64 corners (x, y) [m] on our grid; not checked against pictures.
+
+    ``name``: buildings_complete, buildings_and_cars, roads, or with a ``variant`` of 1 to 6 buildings_difference1..4,
+    buildings_removed1..4. Raises as :func:`layer`.
+    """
+    place = _place(name, variant, _POLYGONS, _NUMBERED_POLYGONS)
+    export = export_of(folder)
+    return files.polygons(Path(folder) / "polygon" / place / f"{map_id}.json", export.encoding if export else ENCODING)
+
+
+def antennas(folder: str | Path, map_id: int) -> list[tuple[int, int]]:
+    """(row, column) of all transmitters of a map, by the JSON alone. Raises FileNotFoundError or ValueError."""
+    export = export_of(folder)
+    encoding = export.encoding if export else ENCODING
+    return [encoding.pixel(x, y) for x, y in files.antennas(Path(folder) / "antenna" / f"{map_id}.json")]
+
+
+def _place(name: str, variant: int | None, plain: tuple[str, ...], numbered: tuple[str, ...]) -> Path:
+    if name in plain and variant is None:
+        return Path(name)
+    if name in numbered and variant in range(1, NUM_VARIANTS + 1):
+        return Path(name) / str(variant)
+    if name in plain or name in numbered:
+        allowed = "none" if name in plain else f"1 to {NUM_VARIANTS}"
+        raise ValueError(f"{name} has variants: {allowed}; got {variant!r}")
+    raise ValueError(f"unknown layer {name!r}; there are {', '.join(plain + numbered)}")
+
+
 def _with_vehicles(simulation: str) -> bool:
     if simulation not in SIMULATIONS:
         raise ValueError(f"unknown simulation {simulation!r}; RadioMapSeer has {', '.join(SIMULATIONS)}")
     return SIMULATIONS[simulation]
-
-
-def _picture(path: Path) -> np.ndarray:
-    """(256, 256) uint8 grey levels of a PNG."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            mode, values = image.mode, np.asarray(image)
-    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG chunk as SyntaxError
-        raise ValueError(f"{path}: cannot be read as a picture: {error}") from error
-    if mode != "L":
-        raise ValueError(f"{path}: expected an 8-bit grey picture (mode L), found mode {mode}")
-    if values.shape != ENCODING.shape:
-        raise ValueError(f"{path}: expected {ENCODING.shape} pixels (rows, columns), found {values.shape}")
-    return values
-
-
-def _check_buildings(building: np.ndarray, path: Path, grey: np.ndarray, gain_path: Path, simulation: str) -> None:
-    if not building.any() or building.all():
-        raise ValueError(f"{path}: {'all' if building.any() else 'no'} pixels are buildings")
-    lit = grey > 0
-    if not lit.any():
-        raise ValueError(f"{gain_path}: all black, there is no gain in it")
-    lit_building = lit[building].mean()
-    if lit_building > _MAX_LIT_BUILDING:
-        if lit[~building].mean() <= _MAX_LIT_BUILDING:
-            cause = "polarity inverted: buildings must be white (not 0) and streets black"
-        else:
-            cause = _mistaken_mask(building, lit) or "the two do not belong to the same map"
-        raise ValueError(
-            f"{path}: {lit_building:.1%} of its building pixels have a gain in {gain_path.name}, where 0 is expected; "
-            f"{cause}"
-        )
-    dark = 1 - lit[~building].mean()
-    if dark > _MAX_DARK_OUTDOORS.get(simulation, _MAX_DARK_ELSEWHERE):
-        raise ValueError(f"{gain_path}: {dark:.1%} of the pixels outside the buildings of {path.name} have no gain")
-
-
-def _mistaken_mask(building: np.ndarray, lit: np.ndarray) -> str | None:
-    rows, columns = np.nonzero(lit)
-    last = building.shape[0] - 1
-    for mistake, move in _MISTAKES.items():
-        if building[move(rows, columns, last)].sum() <= _MAX_LIT_BUILDING * building.sum():
-            return f"{mistake} against the gain"
-    return None
-
-
-def _antenna(folder: Path, map_id: int, tx_id: int) -> tuple[int, int]:
-    """(row, column) of a transmitter, on which the antenna picture and the JSON entry must agree."""
-    picture_path = folder / "png" / "antennas" / f"{map_id}_{tx_id}.png"
-    lit = np.argwhere(_picture(picture_path) > 0)
-    if not 1 <= len(lit) <= _MAX_ANTENNA_PIXELS:
-        raise ValueError(f"{picture_path}: expected one lit pixel (or few), found {len(lit)}")
-    centre = lit.mean(0)
-    row, column = (int(value) for value in lit[np.abs(lit - centre).sum(1).argmin()])
-    json_path = folder / "antenna" / f"{map_id}.json"
-    expected = ENCODING.pixel(*_antenna_entry(json_path, tx_id))
-    if _apart_px(expected, (row, column)) > _ANTENNA_SLACK_PX:
-        last = ENCODING.shape[0] - 1
-        fitting = [
-            mistake
-            for mistake, move in _MISTAKES.items()
-            if _apart_px(move(*expected, last), (row, column)) <= _ANTENNA_SLACK_PX
-        ]
-        raise ValueError(
-            f"{picture_path}: lit at row {row}, column {column}, but entry {tx_id} of {json_path} says row "
-            f"{expected[0]}, column {expected[1]} (row = 255 - y, column = x); "
-            + (" or ".join(fitting) or "no swap, mirroring or rotation explains it")
-        )
-    return row, column
-
-
-def _antenna_entry(path: Path, tx_id: int) -> tuple[float, float]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        entries = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(entries, list) or not 0 <= tx_id < len(entries):
-        count = len(entries) if isinstance(entries, list) else "no"
-        raise ValueError(f"{path}: expected a list with an entry for transmitter {tx_id}, found {count} entries")
-    try:
-        x, y = (float(value) for value in entries[tx_id])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: entry {tx_id} must be [x, y], found {entries[tx_id]!r}") from error
-    return x, y
-
-
-def _check_brightest(grey: np.ndarray, path: Path, row: int, column: int) -> None:
-    brightest = np.argwhere(grey == grey.max())
-    distance_px = float(np.hypot(*(brightest - (row, column)).T).min())
-    if distance_px <= _BRIGHTEST_SLACK_PX:
-        return
-    last = grey.shape[0] - 1
-    for mistake, move in _MISTAKES.items():
-        moved = np.array(move(row, column, last))
-        if np.hypot(*(brightest - moved).T).min() <= _BRIGHTEST_SLACK_PX:
-            cause = mistake
-            break
-    else:
-        cause = "the picture may belong to another transmitter"
-    raise ValueError(
-        f"{path}: brightest at row {brightest[0][0]}, column {brightest[0][1]}, {distance_px:.1f} px from the "
-        f"transmitter at row {row}, column {column}; {cause}"
-    )
-
-
-def _apart_px(first: tuple[float, float], second: tuple[float, float]) -> float:
-    return max(abs(first[0] - second[0]), abs(first[1] - second[1]))

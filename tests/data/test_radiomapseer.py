@@ -7,16 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raymap.data import radiomapseer
-
-
-@pytest.fixture(scope="module")
-def sample() -> Path:
-    folder = Path(__file__).resolve().parents[3] / "shared/data/radiomapseer_sample"
-    if not folder.is_dir():
-        pytest.skip(f"no RadioMapSeer sample at {folder}")
-    return folder
-
+from raymap.data import polygons, radiomapseer
 
 ROW, COLUMN = 70, 120
 
@@ -50,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_reads_every_real_map(sample):
+def test_reads_every_real_map(radiomapseer_sample):
+    sample = radiomapseer_sample
     pairs = radiomapseer.pairs(sample)
     assert len(pairs) == 21 and pairs == sorted(pairs)
     for map_id, tx_id in pairs:
@@ -64,9 +56,9 @@ def test_reads_every_real_map(sample):
         assert outdoors.min() >= -147.001 and outdoors.max() <= -47.839
 
 
-def test_real_line_of_sight_follows_the_measured_law(sample):
+def test_real_line_of_sight_follows_the_measured_law(radiomapseer_sample):
     """PL = 47.87 + 25·log10(d): the grey levels, the axes and the cell size all enter."""
-    _, transmitter, radio_map = radiomapseer.read(sample, 0, 12)
+    _, transmitter, radio_map = radiomapseer.read(radiomapseer_sample, 0, 12)
     row, column = round(transmitter.xyz_m[1] - 0.5), round(transmitter.xyz_m[0] - 0.5)
     rows, columns = np.indices(radio_map.valid.shape)
     distance_m = np.hypot(rows - row, columns - column)
@@ -167,6 +159,9 @@ def test_axes_swapped_throughout_are_caught_by_the_json(folder):
         ("[[3, 4], [185, 120]]", "x and y of the JSON look swapped"),
         ("[[3, 4]]", "entry for transmitter 1, found 1"),
         ("{}", "found no entries"),
+        ("[[3, 4], [120, true]]", "two finite numbers"),
+        ("[[3, 4], [120, 1e999]]", "two finite numbers"),
+        ("[[3, 4], [120, 1e300]]", "no swap, mirroring or rotation"),
         ("[[3, 4], [1, 2, 3]]", r"must be \[x, y\]"),
         ("[[3, 4", "not valid JSON"),
     ],
@@ -201,3 +196,124 @@ def test_grey_levels_map_to_the_documented_losses():
     encoding = radiomapseer.ENCODING
     assert encoding.gain_db(np.array([0, 255])) == pytest.approx([-147.0, -47.84], abs=1e-4)
     assert radiomapseer.Encoding(white_loss_db=47.0).gain_db(255) == pytest.approx(-47.0)
+
+
+def test_real_polygons_lie_on_the_buildings(radiomapseer_sample):
+    """The rule for corners, measured: painted, they cover every building pixel, and little beside."""
+    found = radiomapseer.polygons(radiomapseer_sample, "buildings_complete", 0)
+    building = radiomapseer.layer(radiomapseer_sample, "buildings_complete", 0)
+    painted = polygons.paint([(outline.tolist(), 25.0) for outline in found], (256, 256), 1.0, slack_m=0.0) > 0
+    assert len(found) == 60 and min(len(outline) for outline in found) >= 3
+    assert not any((outline[0] == outline[-1]).all() for outline in found)
+    assert (building & ~painted).sum() <= 0.001 * building.sum()
+    assert (painted & ~building).sum() < 0.06 * building.sum()
+
+
+def test_the_antenna_list_has_the_antennas_of_the_pictures(radiomapseer_sample):
+    listed = radiomapseer.antennas(radiomapseer_sample, 0)
+    assert len(listed) == 80
+    for _, tx_id in radiomapseer.pairs(radiomapseer_sample)[:10]:
+        _, transmitter, _ = radiomapseer.read(radiomapseer_sample, 0, tx_id)
+        assert (listed[tx_id][1] + 0.5, listed[tx_id][0] + 0.5) == transmitter.xyz_m[:2]
+
+
+def _without_a_building(folder: Path) -> None:
+    picture = np.asarray(Image.open(folder / PICTURES["building"])).copy()
+    picture[150:230, 90:130] = 0
+    _save(folder / "png/buildings_missing1/3/7.png", picture)
+
+
+def test_a_scene_may_lack_buildings_while_its_gain_stays(folder):
+    _without_a_building(folder)
+    complete, _, whole = radiomapseer.read(folder, 7, 1)
+    scene, _, radio_map = radiomapseer.read(folder, 7, 1, buildings="missing1", variant=3)
+    assert scene.outdoor.sum() - complete.outdoor.sum() == 80 * 40
+    assert np.array_equal(radio_map.gain_db, whole.gain_db)
+    assert np.array_equal(radio_map.valid, complete.outdoor)  # no gain where the city has a building after all
+    assert scene.name == complete.name  # the same ground must not get into two splits
+    with pytest.raises(FileNotFoundError, match="buildings_missing1/1/7.png"):
+        radiomapseer.read(folder, 7, 1, buildings="missing1")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda p: 255 - p, "buildings_missing1/3/7.png.*polarity"),
+        (lambda p: np.roll(p, 60, 1), "buildings_missing1/3/7.png.*belong together"),
+        (lambda p: p * 0, "buildings_missing1/3/7.png: 0.0% .* are left"),
+    ],
+)
+def test_wrong_incomplete_maps_are_refused(folder, change, cause):
+    _without_a_building(folder)
+    _edit(folder / "png/buildings_missing1/3/7.png", change)
+    with pytest.raises(ValueError, match=cause):
+        radiomapseer.read(folder, 7, 1, buildings="missing1", variant=3)
+
+
+def test_all_layers_of_the_archive_are_found(folder):
+    road = np.zeros((256, 256), np.uint8)
+    road[3, 5] = 255
+    _save(folder / "png/roads/7.png", road)
+    _save(folder / "png/buildings_removed4/6/7.png", road)
+    corners = [[[1, 256], [3, 256], [3, 254], [1, 256]], [[0, 0], [256, 0], [256, 256]]]
+    for place in ("roads", "buildings_and_cars", "buildings_difference2/1"):
+        (folder / "polygon" / place).mkdir(parents=True)
+        (folder / "polygon" / place / "7.json").write_text(json.dumps(corners))
+    assert np.argwhere(radiomapseer.layer(folder, "roads", 7)).tolist() == [[3, 5]]
+    assert np.argwhere(radiomapseer.layer(folder, "buildings_removed4", 7, 6)).tolist() == [[3, 5]]
+    assert radiomapseer.layer(folder, "cars", 7).sum() == 40
+    for name, variant in (("roads", None), ("buildings_and_cars", None), ("buildings_difference2", 1)):
+        first, second = radiomapseer.polygons(folder, name, 7, variant)
+        assert first.tolist() == [[0.5, 0.5], [2.5, 0.5], [2.5, 2.5]]  # closed in the file, open here
+        assert second.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "cause"),
+    [
+        (lambda folder: radiomapseer.layer(folder, "rivers", 7), "unknown layer 'rivers'; there are .*roads"),
+        (lambda folder: radiomapseer.layer(folder, "roads", 7, 1), "roads has variants: none; got 1"),
+        (lambda folder: radiomapseer.layer(folder, "buildings_missing2", 7), "variants: 1 to 6; got None"),
+        (lambda folder: radiomapseer.layer(folder, "buildings_missing2", 7, 7), "variants: 1 to 6; got 7"),
+        (lambda folder: radiomapseer.polygons(folder, "cars", 7), "unknown layer 'cars'"),
+        (lambda folder: radiomapseer.read(folder, 7, 1, buildings="missing5"), "unknown buildings 'missing5'"),
+        (lambda folder: radiomapseer.read(folder, 7, 1, variant=2), "no variants, got variant 2"),
+        (lambda folder: radiomapseer.read(folder, 7, 1, buildings="missing1", variant=0), "1 to 6; got 0"),
+    ],
+)
+def test_layers_that_the_archive_has_not_are_refused(folder, call, cause):
+    with pytest.raises(ValueError, match=cause):
+        call(folder)
+
+
+def test_ray_traced_maps_may_have_black_streets(folder):
+    """IRT leaves shadows without a path; they are below the scale, not outside the map."""
+    rows = np.arange(256)[:, None]
+    _edit(folder / PICTURES["gain"], lambda p: np.where(rows > 120, 0, p).astype(np.uint8))
+    with pytest.raises(ValueError, match="have no gain"):
+        radiomapseer.read(folder, 7, 1)
+    (folder / "gain/IRT4").mkdir()
+    (folder / PICTURES["gain"]).rename(folder / "gain/IRT4/7_1.png")
+    scene, _, radio_map = radiomapseer.read(folder, 7, 1, "IRT4")
+    assert np.array_equal(radio_map.valid, scene.outdoor)
+    assert radio_map.gain_db[255, 255] == pytest.approx(-147.0)
+    kinds = {name: radiomapseer.kind_of(name) for name in radiomapseer.SIMULATIONS}
+    assert kinds["DPM"] == "srm" and kinds["carsDPM"] == "drm" and kinds["IRT4"] == kinds["carsIRT2"] == "mrm"
+
+
+def test_levels_survive_any_number_of_trips():
+    encoding = radiomapseer.ENCODING
+    levels = np.arange(256, dtype=np.uint8)
+    gain_db = encoding.gain_db(levels)
+    assert np.array_equal(encoding.grey(gain_db), levels)
+    assert np.array_equal(encoding.grey(gain_db.astype(np.float64)), levels)
+    between_db = np.linspace(-147.0, -47.84, 9973)
+    error_db = np.abs(encoding.gain_db(encoding.grey(between_db)) - between_db)
+    assert error_db.max() <= encoding.level_db / 2 + 1e-5
+    assert encoding.grey(np.array([-200.0, 0.0])).tolist() == [0, 255]
+    assert [encoding.pixel(*encoding.listed(row, 7)) for row in (0, 255)] == [(0, 7), (255, 7)]
+
+
+def test_a_scale_that_does_not_rise_is_refused():
+    with pytest.raises(ValueError, match="white must be a loss"):
+        radiomapseer.Encoding(white_loss_db=150.0)

@@ -73,8 +73,57 @@ def test_maps_become_rows_and_a_broken_file_costs_its_map(job, folder, tmp_path,
         (["--cell_m", "1.5"], "multiple of 1 m"),
         (["--cell_m", "3"], "cannot be coarsened by 3"),
         (["--simulation", "XYZ"], "unknown simulation 'XYZ'"),
+        (["--split", "mine"], "unknown split 'mine'; published are radiounet"),
+        (["--split", "exported"], "holds no raymap_scenes.json"),
+        (["--buildings", "missing5"], "missing4"),
+        (["--variant", "2"], "no variants, got variant 2"),
+        (["--buildings", "missing1"], "buildings_missing1/1/3.png: no such file"),
     ],
 )
 def test_wrong_arguments_are_refused(job, folder, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         job.main(["--folder", str(folder), "--out", str(tmp_path / "out"), *arguments])
+
+
+def test_published_parts_are_kept_and_overlaps_told(job, folder, tmp_path, capsys):
+    """Maps 3 and 8 of RadioUNet's split, and after renaming, maps that RadioDiff has in two parts."""
+    parts = radiomapseer.split("radiounet")
+    homes = {map_id: name for name, ids in parts.items() for map_id in ids}
+    card = job.main(["--folder", str(folder), "--out", str(tmp_path / "out"), "--split", "radiounet"])
+    found = {scene: name for name, split in card.splits.items() for scene in split.scenes}
+    assert found == {f"radiomapseer/{map_id}": homes[map_id] for map_id in (3, 8)}
+
+    shared = radiomapseer.split("radiodiff")["train"][-1]
+    for path in [*folder.rglob("3.*"), *folder.rglob("3_*")]:
+        path.rename(path.with_name(path.name.replace("3", str(shared), 1)))
+    for path in [*folder.rglob("8.*"), *folder.rglob("8_*")]:
+        path.rename(path.with_name(path.name.replace("8", "0", 1)))
+    capsys.readouterr()
+    card = job.main(["--folder", str(folder), "--out", str(tmp_path / "again"), "--split", "radiodiff"])
+    assert {name: split.scenes for name, split in card.splits.items()} == {"test": (f"radiomapseer/{shared}",)}
+    printed = capsys.readouterr().out
+    for note in ("1 maps in both train and test; here they are only in test", "51 maps in both val and test"):
+        assert note in printed and any(note in source for source in card.sources)
+    assert "2 of 4 maps are in no part of the split radiodiff" in printed  # nobody uses map 0
+
+    with pytest.raises(ValueError, match="no map of .* is in the split radiounet"):
+        for path in folder.rglob(f"{shared}*"):
+            path.unlink()
+        job.main(["--folder", str(folder), "--out", str(tmp_path / "none"), "--split", "radiounet"])
+
+
+def test_scenes_may_lack_buildings(job, folder, tmp_path):
+    for map_id in (3, 8):
+        building = np.asarray(Image.open(folder / f"png/buildings_complete/{map_id}.png")).copy()
+        rows, columns = np.nonzero(building)
+        building[rows[0] // 36 * 36 : rows[0] // 36 * 36 + 36, columns[0] // 36 * 36 : columns[0] // 36 * 36 + 36] = 0
+        (folder / "png/buildings_missing1/2").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(building).save(folder / f"png/buildings_missing1/2/{map_id}.png")
+    argv = ["--folder", str(folder), "--simulation", "DPM"]
+    complete = job.main([*argv, "--out", str(tmp_path / "complete")])
+    missing = job.main([*argv, "--out", str(tmp_path / "out"), "--buildings", "missing1", "--variant", "2"])
+    assert missing.name == "radiomapseer-DPM-missing1-2" and missing.split("test") == complete.split("test")
+    whole, known = (ShardReader(tmp_path / name, "test").load().columns for name in ("complete", "out"))
+    np.testing.assert_array_equal(known["valid"], whole["valid"])
+    np.testing.assert_array_equal(known["gain_db"][whole["valid"] == 1], whole["gain_db"][whole["valid"] == 1])
+    assert (known["building_m"] > 0).sum() < (whole["building_m"] > 0).sum()
