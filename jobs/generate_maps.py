@@ -1,7 +1,10 @@
-"""Make a dataset of radio maps: city tiles and generated towns, solved with the dominant-path model.
+"""Make a dataset of radio maps: city tiles and generated towns, static (srm), with traffic (drm) or multipath (mrm).
 
     python jobs/generate_maps.py --size demo --folder runs/demo/data          # on this machine
+    python jobs/generate_maps.py --size demo --kind drm --folder runs/demo/data-drm
     ray job submit --working-dir . -- python jobs/generate_maps.py --size full --folder /shared/data
+
+The three kinds of one plan have the same scenes and transmitters, so their maps pair up by scene and tx_id.
 
 Any field of ``raymap.data.sources.MapPlan`` is an option by its dotted name (``--help`` lists them), e.g.
 ``--num_generated.train 400 --train_cities [munich] --cell_m 8``. Running the same command again makes only what is
@@ -43,7 +46,8 @@ def main(argv: Sequence[str]) -> DatasetCard:
     for name, split in card.splits.items():
         print(f"{name:<16}{len(split.scenes):>8}{split.num_rows:>8}")
     low_db, high_db = card.gain_range_db
-    print(f"{card.shape[0]}x{card.shape[1]} cells of {card.cell_m:g} m, gain {low_db:.1f} to {high_db:.1f} dB")
+    rows, columns = card.shape
+    print(f"{card.kind}, {rows}x{columns} cells of {card.cell_m:g} m, gain {low_db:.1f} to {high_db:.1f} dB")
     num_failed = len(shards.quarantined(chosen.folder))
     print(f"{num_failed} quarantined, {seconds:.1f} s, {chosen.folder} {card.fingerprint[:12]}")
     return card

@@ -93,7 +93,7 @@ def _parts(job: Job, plan: MapPlan, town: footprints.Town) -> dict[str, list[Sce
     if not job.val_corner_m:
         parts = {job.split: scenes}
     else:
-        chosen = sources._split_by_ground(tuple(scenes), job.val_corner_m)
+        chosen = sources.split_by_ground(tuple(scenes), job.val_corner_m)
         parts = {split: [scenes[index] for index in indices] for split, indices in chosen.items()}
         print(f"{len(scenes) - sum(map(len, parts.values()))} tiles reach into the val corner and are left out")
     for split, found in parts.items():
@@ -105,7 +105,7 @@ def _parts(job: Job, plan: MapPlan, town: footprints.Town) -> dict[str, list[Sce
 def _rows(scenes: Sequence[Scene], num: int, plan: MapPlan) -> Iterator[dict | Failure]:
     for scene in scenes:
         try:
-            yield from list(sources._scene_rows(scene, num, plan))
+            yield from list(sources.scene_rows(scene, num, plan))
         except Exception as error:
             yield Failure(scene.name, f"{type(error).__name__}: {error}")
 

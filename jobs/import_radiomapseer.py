@@ -8,12 +8,14 @@ By default all maps go to the split ``test``: here the real maps are a benchmark
 ``--split radiounet`` gives RadioUNet's published train, val and test; ``radiodiff`` and ``radiodiff-k`` overlap as
 published, so a map in two of their parts is kept in the later one only, and the dataset's card says so;
 ``--split exported`` restores the splits, names and positions of a folder made by ``jobs/export_radiomapseer.py``. A
-file that cannot be used costs its map and is listed, with its reason, in ``quarantine.jsonl``.
+file that cannot be used costs its map and is listed, with its reason, in ``quarantine.jsonl``. The work is shared over
+the Ray cluster; running the same command again makes only what is missing.
 """
 
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import Field
 
@@ -21,6 +23,7 @@ from raymap.config import from_command_line
 from raymap.data import radiomapseer_import, shards
 from raymap.data.radiomapseer_import import ImportPlan
 from raymap.data.schema import DatasetCard
+from raymap.runtime import cluster
 
 
 class Job(ImportPlan):
@@ -34,17 +37,14 @@ def main(argv: Sequence[str]) -> DatasetCard:
     job = from_command_line(Job(), argv, prog="import_radiomapseer.py")
     if not job.folder or not job.out:
         raise SystemExit("--folder (RadioMapSeer) and --out (the dataset to write) are needed")
-    plan = ImportPlan(**job.model_dump(exclude={"out"}))
+    plan = ImportPlan(**{**job.model_dump(exclude={"out"}), "folder": str(Path(job.folder).resolve())})
     parts, notes = radiomapseer_import.parts(plan)
     for note in notes:
         print(f"note: {note}")
+    about = radiomapseer_import.about(plan)
+    cluster.connect()
     started = time.perf_counter()
-    card = shards.write(
-        {name: radiomapseer_import.entries(pairs, plan) for name, pairs in parts.items()},
-        job.out,
-        rows_per_shard=plan.rows_per_shard,
-        **radiomapseer_import.about(plan),
-    )
+    card = shards.make(plan, job.out, radiomapseer_import.work, radiomapseer_import.rows, **about)
     num_tried = sum(len(pairs) for pairs in parts.values())
     _tell(card, job.out, num_tried, num_tried / (time.perf_counter() - started))
     return card

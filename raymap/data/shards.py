@@ -2,7 +2,7 @@
 
 ::
 
-    generate        plan ──► work items ──► rows() on any node ──► a shard each ──► dataset.json
+    generate, make  plan ──► work items ──► rows() on any node ──► a shard each ──► dataset.json
     stream          shards ──► read, check ──► line of sight ──► k² outline ──► batches() ──► MapBatch
     write_outlines  shards ──► read, check ──► line of sight ──► model actors ──► a sidecar per shard
 
@@ -12,7 +12,8 @@ Folders must be reachable under one path from every node of the cluster.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from raymap.propagation import city
 if TYPE_CHECKING:
     import ray.data
 
-__all__ = ["FAILURES_FILE", "batches", "generate", "quarantined", "stream", "write", "write_outlines"]
+__all__ = ["FAILURES_FILE", "batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
 
 PLAN_FILE = "plan.json"
 OUTLINES_FILE = "outlines.json"
@@ -40,10 +41,38 @@ _FROM_THE_TRUE_MAP = ("gain_db", "valid", "outline")
 
 
 def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
+    """Make the dataset of a plan: :func:`make` with city tiles and generated towns."""
+    cities = (*plan.train_cities, *plan.test_cities)
+    towns = any(plan.num_generated.model_dump().values())
+    return make(
+        plan,
+        folder,
+        sources.work,
+        sources.rows,
+        name=plan.name,
+        kind=plan.kind,
+        shape=plan.shape,
+        cell_m=plan.cell_m,
+        sources=(*cities, "generated towns") if towns else cities,
+        attribution=city.ATTRIBUTION if cities else "",
+    )
+
+
+def make(
+    plan: Settings,
+    folder: str | Path,
+    work: Callable[[Any], Sequence[Any]],
+    rows: Callable[[Any, Any], tuple[list[dict[str, Any]], list[Failure]]],
+    *,
+    shape: tuple[int, int],
+    **about: Any,
+) -> DatasetCard:
     """Make the dataset of a plan, over the whole cluster; run again, it makes only the shards that are not whole.
 
-    What fails costs one scene and is listed in ``quarantine.jsonl``. Raises ValueError if the folder was made with
-    another plan (naming the field) or without one, or if not a single map could be made.
+    ``work(plan)``: one item (Settings with a field ``shard``) per shard. ``rows(item, plan)``: its rows and failures;
+    a function of a module, run on any node. ``shape`` and ``about``: what the card says. What fails costs one scene or
+    file and is listed in ``quarantine.jsonl``. Raises ValueError if the folder was made with another plan (naming the
+    field) or without one, or if not a single map could be made.
     """
     import ray.data
 
@@ -51,28 +80,17 @@ def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
     if (folder / CARD_FILE).exists() and not (folder / PLAN_FILE).exists():
         raise ValueError(f"{folder} holds a dataset that was not made from a plan; take another folder")
     _keep(folder / PLAN_FILE, plan, "plan")
-    items = sources.work(plan)
+    items = work(plan)
     footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
     todo = [{"item": item.model_dump_json()} for item in items if footers[item.shard] is None]
-    made_of = {"plan": plan.model_dump(mode="json"), "folder": str(folder)}
+    made_of = {"plan": plan, "folder": folder, "shape": shape, "kind": type(items[0]) if items else None, "rows": rows}
     # One shard before the others: it compiles the solver, and they find it compiled instead of doing so at once each.
     for part in (todo[-1:], todo[:-1]):
         if part:
             made = ray.data.from_items(part, override_num_blocks=len(part)).map(_make_shard, fn_kwargs=made_of)
             for row in _progress(made, len(part), "shards"):
                 footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
-    cities = (*plan.train_cities, *plan.test_cities)
-    towns = any(plan.num_generated.model_dump().values())
-    return _finish(
-        folder,
-        footers,
-        name=plan.name,
-        kind="srm",
-        shape=plan.shape,
-        cell_m=plan.cell_m,
-        sources=(*cities, "generated towns") if towns else cities,
-        attribution=city.ATTRIBUTION if cities else "",
-    )
+    return _finish(folder, footers, shape=shape, **about)
 
 
 def _progress(dataset: ray.data.Dataset, total: int, what: str) -> Iterable[dict[str, Any]]:
@@ -85,12 +103,13 @@ def _progress(dataset: ray.data.Dataset, total: int, what: str) -> Iterable[dict
     return track(dataset.iter_rows(), what, total, console=console, disable=not console.is_terminal)
 
 
-def _make_shard(row: dict[str, Any], plan: dict, folder: str) -> dict[str, Any]:
+def _make_shard(
+    row: dict[str, Any], plan: Settings, folder: Path, shape: tuple[int, int], kind: type[Settings], rows: Callable
+) -> dict[str, Any]:
     """One work item to one shard on disk; only its name travels back."""
-    checked = sources.MapPlan.model_validate(plan)
-    item = sources.WorkItem.model_validate_json(row["item"])
-    made, failures = sources.rows(item, checked)
-    shard_file.write(Path(folder) / item.shard, made, checked.shape, failures)
+    item = kind.model_validate_json(row["item"])
+    made, failures = rows(item, plan)
+    shard_file.write(folder / item.shard, made, shape, failures)
     return {"shard": item.shard}
 
 
@@ -140,6 +159,8 @@ def _keep(path: Path, settings: Settings, what: str) -> None:
         write_text(path, json.dumps(new, indent=2) + "\n")
         return
     old = json.loads(path.read_text())
+    with suppress(ValueError):  # an older file lacks younger fields: what was made then is what their defaults make
+        old = type(settings).model_validate(old).model_dump(mode="json")
     for field in {**old, **new}:
         if old.get(field) != new.get(field):
             raise ValueError(

@@ -33,7 +33,7 @@ def place(
         raise ValueError(f"num must be at least 1, got {num}")
     if not 0 <= margin < 0.5:
         raise ValueError(f"margin must be a share from 0 to below 0.5, got {margin}")
-    free = np.argwhere(_streets(scene) & _window(scene, margin))
+    free = np.argwhere(streets(scene) & _window(scene, margin))
     if len(free) < num:
         raise ValueError(
             f"scene {scene.name!r} has room for {len(free)} transmitters in its central window, {num} are wanted"
@@ -61,8 +61,8 @@ def _spread(rng: np.random.Generator, free: np.ndarray, num: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def _streets(scene: Scene) -> np.ndarray:
-    """(H, W) bool: outdoor cells of connected parts that are no closed courtyard."""
+def streets(scene: Scene) -> np.ndarray:
+    """(H, W) bool: outdoor cells of connected parts that are no closed courtyard (see ``MIN_PART``)."""
     parts, _ = label(scene.outdoor)
     areas = np.bincount(parts.ravel())
     areas[0] = 0

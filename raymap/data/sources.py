@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -11,10 +12,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from raymap.config import Settings
-from raymap.data import generated, schema, sites
+from raymap.data import generated, schema, sites, vehicles
 from raymap.data.schema import Failure
 from raymap.propagation import city, dominant_path
-from raymap.scene import Grid, Scene, Transmitter
+from raymap.scene import Grid, RadioMap, Scene, Transmitter, blocks
 
 SPLITS = ("train", "val", "test", "test_generated")
 #: Generated towns of split number k take the seeds from k times this on, so that no town is in two splits.
@@ -22,6 +23,8 @@ _SEEDS_PER_SPLIT = 10_000_000
 _SEEDS_PER_PLAN = 100_000_000
 
 City = Literal["munich", "florence", "etoile", "san_francisco"]
+#: Dominant path without vehicles; dominant path with vehicles; rays with all their reflections.
+Kind = Literal["srm", "drm", "mrm"]
 
 
 class Counts(Settings):
@@ -40,11 +43,20 @@ class MapPlan(Settings):
     whole cities; of every training city the tiles inside a square of ``val_corner_m`` at its south-east end go to
     ``val`` and those that only reach into it to nowhere. Generated towns are independent of each other.
 
+    Scenes and transmitters do not depend on ``kind``: plans that differ in nothing else pair up by scene and tx_id, so
+    that "drm" is "srm" with traffic. There is one snapshot of traffic per scene, the same for all of its transmitters
+    (what several base stations see at one moment), clear of their cells.
+
     Raises ValueError for a city in both lists, a ``cell_m`` that is no multiple of ``solve_cell_m``, tiles that are
-    not square, and strides or corners that do not fit.
+    not square, strides or corners that do not fit, and vehicles in an "srm" plan.
     """
 
     name: str
+    kind: Kind = Field("srm", description='"srm" static, "drm" with vehicles, "mrm" multipath by ray launching')
+    with_vehicles: bool = Field(False, description="vehicles in an mrm as well; drm always has them, srm never")
+    vehicles_per_km: float = Field(
+        vehicles.VEHICLES_PER_KM, gt=0, le=vehicles.MAX_VEHICLES_PER_KM, description="mean number per km of lane"
+    )
     train_cities: tuple[City, ...] = ()
     test_cities: tuple[City, ...] = ()
     num_generated: Counts = Counts()
@@ -69,9 +81,16 @@ class MapPlan(Settings):
         """The grid that maps are solved on."""
         return Grid((self.shape[0] * self.factor, self.shape[1] * self.factor), self.solve_cell_m)
 
+    @property
+    def has_vehicles(self) -> bool:
+        """Whether there is traffic in the scenes."""
+        return self.kind == "drm" or self.with_vehicles
+
     @model_validator(mode="after")
     def _consistent(self) -> MapPlan:
         Grid(self.shape, self.cell_m)
+        if self.kind == "srm" and self.with_vehicles:
+            raise ValueError('an "srm" plan has no vehicles: take kind "drm", or leave with_vehicles off')
         if self.factor < 1 or abs(self.factor * self.solve_cell_m - self.cell_m) > 1e-9 * self.cell_m:
             raise ValueError(f"cell_m={self.cell_m:g} m must be a multiple of solve_cell_m={self.solve_cell_m:g} m")
         both = set(self.train_cities) & set(self.test_cities)
@@ -130,7 +149,7 @@ def work(plan: MapPlan) -> list[WorkItem]:
     """The shards that a plan is made of. Raises ImportError if it names cities and sionna-rt is not installed."""
     refs: dict[str, list[SceneRef]] = {split: [] for split in SPLITS}
     for name in plan.train_cities:
-        for split, indices in _split_by_ground(_tiles(name, plan), plan.val_corner_m).items():
+        for split, indices in split_by_ground(_tiles(name, plan), plan.val_corner_m).items():
             refs[split] += [SceneRef(name, index) for index in indices]
     for name in plan.test_cities:
         refs["test"] += [SceneRef(name, index) for index in range(len(_tiles(name, plan)))]
@@ -151,11 +170,11 @@ def rows(item: WorkItem, plan: MapPlan) -> tuple[list[dict[str, Any]], list[Fail
     failures: list[Failure] = []
     for ref in item.scenes:
         try:
-            scene_rows = list(_scene_rows(_scene(ref, plan), getattr(plan.num_transmitters, item.split), plan))
+            found = list(scene_rows(_scene(ref, plan), getattr(plan.num_transmitters, item.split), plan))
         except Exception as error:
             failures.append(Failure(f"{ref.source} {ref.index}", f"{type(error).__name__}: {error}"))
         else:
-            made += scene_rows
+            made += found
     return made, failures
 
 
@@ -175,7 +194,7 @@ def _cached_tiles(name: str, cell_m: float, size_m: float, stride_m: float) -> t
     return tuple(city.tiles(name, cell_m, size_m, stride_m))
 
 
-def _split_by_ground(tiles: tuple[Scene, ...], corner_m: float) -> dict[str, list[int]]:
+def split_by_ground(tiles: tuple[Scene, ...], corner_m: float) -> dict[str, list[int]]:
     """Tile numbers of ``train`` and ``val``: no tile of one shares ground with a tile of the other.
 
     The corner is a square of ``corner_m`` that ends with the tile furthest to the south-east; 0 leaves val empty.
@@ -198,11 +217,14 @@ def _start(tile: Scene) -> np.ndarray:
     return np.array(tile.grid.origin_m)
 
 
-def _scene_rows(scene: Scene, num: int, plan: MapPlan) -> Iterable[dict[str, Any]]:
+def scene_rows(scene: Scene, num: int, plan: MapPlan) -> Iterable[dict[str, Any]]:
     """Rows of ``num`` transmitters in one scene, solved on the fine grid and stored on the coarse one."""
     coarse = scene.coarsen(plan.factor)
-    for tx_id, transmitter in enumerate(_transmitters(scene, coarse, num, plan)):
-        radio_map = dominant_path.solve(scene, transmitter)
+    transmitters = _transmitters(scene, coarse, num, plan)
+    if plan.has_vehicles:
+        scene, coarse = _with_traffic(scene, coarse, transmitters, plan)
+    for tx_id, transmitter in enumerate(transmitters):
+        radio_map = _solve(scene, transmitter, tx_id, plan)
         yield schema.row(coarse, tx_id, transmitter, radio_map.coarsen(plan.factor, coarse.outdoor))
 
 
@@ -211,3 +233,28 @@ def _transmitters(scene: Scene, coarse: Scene, num: int, plan: MapPlan) -> list[
     coarse_m = np.repeat(np.repeat(coarse.building_m, plan.factor, 0), plan.factor, 1)
     either = replace(scene, building_m=np.maximum(scene.building_m, coarse_m))
     return sites.place(either, num, plan.seed, plan.antenna_m)
+
+
+def _with_traffic(scene: Scene, coarse: Scene, transmitters: list[Transmitter], plan: MapPlan) -> tuple[Scene, Scene]:
+    """Both scenes with one snapshot of traffic, clear of the stored cells of all transmitters.
+
+    A stored cell holds the mean height of the fine cells in it: a car, smaller than a cell of 4 m, still shows, as low
+    as its share of the cell is small. Marked in full it would pass for several cars, by halves for none.
+    """
+    clear = np.zeros(coarse.grid.shape, bool)
+    for transmitter in transmitters:
+        clear[transmitter.cell(coarse.grid)] = True
+    fine_clear = np.repeat(np.repeat(clear, plan.factor, 0), plan.factor, 1)
+    scene, _ = vehicles.place(scene, plan.seed, vehicles_per_km=plan.vehicles_per_km, keep_clear=fine_clear)
+    mean_m = blocks(scene.vehicle_m, plan.factor).mean(-1)
+    return scene, replace(coarse, vehicle_m=np.where(coarse.outdoor, mean_m, 0.0))
+
+
+def _solve(scene: Scene, transmitter: Transmitter, tx_id: int, plan: MapPlan) -> RadioMap:
+    """The map of the plan's kind on the fine grid."""
+    if plan.kind != "mrm":
+        return dominant_path.solve(scene, transmitter)
+    from raymap.propagation import ray_launching
+
+    seed = np.random.SeedSequence([plan.seed, zlib.crc32(scene.name.encode()), tx_id]).generate_state(1)[0]
+    return ray_launching.solve(scene, transmitter, seed=int(seed))

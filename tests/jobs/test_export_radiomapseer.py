@@ -46,7 +46,7 @@ def _columns(folder: Path, split: str) -> dict[str, np.ndarray]:
     return ShardReader(folder, split).load().columns
 
 
-def test_a_dataset_comes_back_through_both_jobs(dataset, tmp_path, capsys):
+def test_a_dataset_comes_back_through_both_jobs(ray_local, dataset, tmp_path, capsys):
     exporting, importing = _job("export_radiomapseer"), _job("import_radiomapseer")
     layout = tmp_path / "layout"
     export = exporting.main(["--data", str(dataset), "--out", str(layout), "--enlarge"])

@@ -59,6 +59,29 @@ def test_a_dataset_is_made_once_and_mended(ray_local, job, tmp_path, monkeypatch
     assert entry["what"] == "generated -1" and "must not be negative" in entry["reason"]
 
 
+def test_a_dynamic_dataset_is_made_once_and_pairs_with_the_static_one(ray_local, job, tmp_path, capsys):
+    def made(kind, folder):
+        card = job.main([*TINY, "--kind", kind, "--folder", str(tmp_path / folder)])
+        return card, ShardReader(tmp_path / folder, "train").load().columns
+
+    card, dynamic = made("drm", "drm")
+    assert card.kind == "drm" and "\ndrm, 24x24 cells" in capsys.readouterr().out
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "drm").glob("*/*.parquet")}
+    gone = tmp_path / "drm/train/00000.parquet"
+    gone.unlink()
+    assert made("drm", "drm")[0] == card
+    assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {gone}
+
+    with pytest.raises(ValueError, match="another plan: kind was 'drm', now 'srm'"):
+        made("srm", "drm")
+    static_card, static = made("srm", "srm")
+    assert static_card.kind == "srm" and static_card.fingerprint != card.fingerprint
+    assert static_card.split("train").scenes == card.split("train").scenes
+    for name in ("scene", "tx_id", "tx_xyz_m", "building_m", "valid"):
+        np.testing.assert_array_equal(static[name], dynamic[name])
+    assert dynamic["vehicle_m"].any() and (dynamic["gain_db"] <= static["gain_db"]).all()
+
+
 def test_rows_are_drawn_from_the_seed():
     def made(plan):
         return [row for item in sources.work(plan) for row in sources.rows(item, plan)[0]]
@@ -109,7 +132,7 @@ def grid_of_tiles(rows, columns, size_m=256.0, stride_m=128.0):
 @pytest.mark.parametrize("stride_m", [64.0, 128.0, 256.0])
 def test_train_and_val_tiles_share_no_ground(stride_m):
     tiles = grid_of_tiles(8, 9, stride_m=stride_m)[:-1]  # the corner tile itself is missing
-    split = sources._split_by_ground(tiles, 384.0)
+    split = sources.split_by_ground(tiles, 384.0)
     assert split["val"] and len(split["train"]) > len(split["val"])
     assert not set(split["val"]) & set(split["train"])
     for i in split["train"]:
@@ -123,7 +146,7 @@ def test_train_and_val_tiles_share_no_ground(stride_m):
 
 
 def test_no_corner_keeps_every_tile():
-    assert sources._split_by_ground(grid_of_tiles(3, 3), 0.0) == {"train": list(range(9)), "val": []}
+    assert sources.split_by_ground(grid_of_tiles(3, 3), 0.0) == {"train": list(range(9)), "val": []}
 
 
 def test_no_town_is_in_two_splits():

@@ -46,7 +46,7 @@ def folder(tmp_path):
     return root
 
 
-def test_maps_become_rows_and_a_broken_file_costs_its_map(job, folder, tmp_path, capsys):
+def test_maps_become_rows_and_a_broken_file_costs_its_map(ray_local, job, folder, tmp_path, capsys):
     broken = folder / "gain/DPM/8_0.png"
     broken.write_bytes(broken.read_bytes()[:500])
     card = job.main(["--folder", str(folder), "--out", str(tmp_path / "out")])
@@ -80,12 +80,12 @@ def test_maps_become_rows_and_a_broken_file_costs_its_map(job, folder, tmp_path,
         (["--buildings", "missing1"], "buildings_missing1/1/3.png: no such file"),
     ],
 )
-def test_wrong_arguments_are_refused(job, folder, tmp_path, arguments, message):
+def test_wrong_arguments_are_refused(ray_local, job, folder, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         job.main(["--folder", str(folder), "--out", str(tmp_path / "out"), *arguments])
 
 
-def test_published_parts_are_kept_and_overlaps_told(job, folder, tmp_path, capsys):
+def test_published_parts_are_kept_and_overlaps_told(ray_local, job, folder, tmp_path, capsys):
     """Maps 3 and 8 of RadioUNet's split, and after renaming, maps that RadioDiff has in two parts."""
     parts = radiomapseer.split("radiounet")
     homes = {map_id: name for name, ids in parts.items() for map_id in ids}
@@ -112,7 +112,7 @@ def test_published_parts_are_kept_and_overlaps_told(job, folder, tmp_path, capsy
         job.main(["--folder", str(folder), "--out", str(tmp_path / "none"), "--split", "radiounet"])
 
 
-def test_scenes_may_lack_buildings(job, folder, tmp_path):
+def test_scenes_may_lack_buildings(ray_local, job, folder, tmp_path):
     for map_id in (3, 8):
         building = np.asarray(Image.open(folder / f"png/buildings_complete/{map_id}.png")).copy()
         rows, columns = np.nonzero(building)
@@ -127,3 +127,16 @@ def test_scenes_may_lack_buildings(job, folder, tmp_path):
     np.testing.assert_array_equal(known["valid"], whole["valid"])
     np.testing.assert_array_equal(known["gain_db"][whole["valid"] == 1], whole["gain_db"][whole["valid"] == 1])
     assert (known["building_m"] > 0).sum() < (whole["building_m"] > 0).sum()
+
+
+def test_running_again_makes_only_what_is_missing(ray_local, job, folder, tmp_path):
+    argv = ["--folder", str(folder), "--out", str(tmp_path / "out"), "--rows_per_shard", "1"]
+    card = job.main(argv)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/test").glob("*.parquet")}
+    assert len(times) == 4
+    gone = tmp_path / "out/test/00002.parquet"
+    gone.unlink()
+    assert job.main(argv) == card
+    assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {gone}
+    with pytest.raises(ValueError, match="another plan: cell_m was 4.0, now 8.0"):
+        job.main([*argv, "--cell_m", "8"])
