@@ -43,7 +43,7 @@ MIN_BUILDING_M = 2.0
 MIN_YARD_M2 = 5.0
 
 #: Object names of the ground surface in the scene files, without the exporter's "mesh-" prefix, in lower case.
-_GROUND_NAMES = frozenset({"ground", "plane", "terrain"})
+GROUND_NAMES = frozenset({"ground", "plane", "terrain"})
 
 
 def heights(name: str, cell_m: float = 1.0) -> tuple[Grid, np.ndarray]:
@@ -143,16 +143,16 @@ def _heights(name: str, cell_m: float) -> tuple[Grid, np.ndarray]:
 
 def _meshes(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Triangles (T, 3, 3) [m] of a city's ground and of everything that stands on it."""
-    folder = _scenes_folder() / name
+    folder = scenes_folder() / name
     parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for shape in ElementTree.parse(folder / f"{name}.xml").getroot().iter("shape"):
         filename = shape.find("string[@name='filename']").get("value")
-        is_ground = shape.get("id").removeprefix("mesh-").lower() in _GROUND_NAMES
+        is_ground = shape.get("id").removeprefix("mesh-").lower() in GROUND_NAMES
         parts[is_ground].append(triangles(folder / filename))
     return np.concatenate(parts[True]), np.concatenate(parts[False])
 
 
-def _scenes_folder() -> Path:
+def scenes_folder() -> Path:
     # find_spec of the top package runs no code of it; "sionna.rt" would import sionna first.
     spec = importlib.util.find_spec("sionna")
     for location in (spec.submodule_search_locations or ()) if spec else ():

@@ -19,7 +19,7 @@ _STEP_COLUMN = np.array([1, 0, -1, 0])
 
 
 @njit(cache=True, nogil=True)
-def _is_edge(built, row, column, heading):
+def is_edge(built, row, column, heading):
     """Whether the lattice edge leaving (row, column) has a building on its right and none on its left."""
     num_rows, num_columns = built.shape
     # Of the cells around the lattice point: up-left, up-right, down-right, down-left.
@@ -38,7 +38,7 @@ def _is_edge(built, row, column, heading):
 
 
 @njit(cache=True, nogil=True)
-def _trace(built, row, column, visited, ring):
+def trace(built, row, column, visited, ring):
     """Follow one outline eastwards from (row, column); its turning points go to ``ring`` (n, 2). Returns n.
 
     Cells that touch at a corner belong together (left turns first): nothing passes between them.
@@ -52,7 +52,7 @@ def _trace(built, row, column, visited, ring):
         column += _STEP_COLUMN[heading]
         for turn in (3, 0, 1):
             following = (heading + turn) % 4
-            if _is_edge(built, row, column, following):
+            if is_edge(built, row, column, following):
                 break
         if following != heading:
             ring[num_points, 0], ring[num_points, 1] = row, column
@@ -153,24 +153,25 @@ def _is_open(built, row, column):
 
 
 @njit(cache=True, nogil=True)
-def convex_corners(built, tolerance, push):
-    """Positions (K, 2) float64, (row, column) in cells, where a path may bend around the buildings of a mask.
+def convex_corners(built, tolerance, push, anchor):
+    """Where a path may bend around the buildings of a mask: (K, 8) float64, two positions (row, column) in cells and
+    the directions, of length 1, of the two walls that start there.
 
-    ``built``: (H, W) bool; ``tolerance``: of the outline's simplification [cells]; ``push``: how far corners are moved
-    out of the building along their bisector [cells]. Corners that land outside the grid or in another building are
-    dropped.
+    ``built``: (H, W) bool; ``tolerance``: of the outline's simplification [cells]. The first position, ``push`` cells
+    out of the building along the corner's bisector, is where the corner sees from; the second, ``anchor`` cells out, is
+    where lengths and angles are measured. Corners that land outside the grid or in another building are dropped.
     """
     num_rows, num_columns = built.shape
     visited = np.zeros((num_rows + 1, num_columns + 1), np.bool_)
     ring = np.empty((2 * (num_rows + 1) * (num_columns + 1), 2), np.int64)
     keep = np.empty(len(ring), np.bool_)
-    corners = np.empty((len(ring), 2), np.float64)
+    corners = np.empty((len(ring), 8), np.float64)
     num_corners = 0
     for row in range(num_rows):
         for column in range(num_columns):
-            if visited[row, column] or not _is_edge(built, row, column, 0):
+            if visited[row, column] or not is_edge(built, row, column, 0):
                 continue
-            num = _trace(built, row, column, visited, ring)
+            num = trace(built, row, column, visited, ring)
             _simplify(ring[:num], tolerance, keep[:num])
             kept = ring[:num][keep[:num]]
             for index in range(len(kept)):
@@ -178,5 +179,11 @@ def convex_corners(built, tolerance, push):
                 convex, r, c = _push_out(kept[index - 1], kept[index], following, push)
                 if convex and _is_open(built, r, c):
                     corners[num_corners, 0], corners[num_corners, 1] = r, c
+                    _, r, c = _push_out(kept[index - 1], kept[index], following, anchor)
+                    corners[num_corners, 2], corners[num_corners, 3] = r, c
+                    for wall, end in enumerate((kept[index - 1], following)):
+                        r, c = float(end[0] - kept[index, 0]), float(end[1] - kept[index, 1])
+                        size = np.sqrt(r * r + c * c)
+                        corners[num_corners, 4 + 2 * wall], corners[num_corners, 5 + 2 * wall] = r / size, c / size
                     num_corners += 1
     return corners[:num_corners].copy()

@@ -7,7 +7,8 @@ constants here were fitted to real maps of that dataset.
 A cell takes, of the paths it has, the one with the least loss:
 
 - in line of sight, PL = PL(1 m) + 10·n·log10 d;
-- around corners, PL = PL(1 m) + 10·(n + n')·log10 L + Σ w(φ), over the corners of `corners` (see `street`);
+- around corners, PL = PL(1 m) + 10·(n + n')·log10 L + Σ w(φ), over the corners of `corners`, each of which the path
+  passes as a taut string would, with the building inside the bend or touching its line (see `street`);
 - over the roofs, PL = PL(1 m) + 10·n·log10 L + Σ wr(φ) − credit (see `roof`).
 
 The result turns and mirrors with the scene exactly. Walls are opaque for the first two whatever their height: both
@@ -18,6 +19,7 @@ wherever the straight line in space is free, because the roof path then has no b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,29 +34,53 @@ from raymap.scene import RadioMap, Scene, Transmitter
 class Constants:
     """Constants of the model, fitted at 5.9 GHz on real RadioMapSeer maps (both ends at 1.5 m, buildings of 25 m).
 
-    Only PL(1 m), the free-space loss at one metre, follows the scene's frequency; the tables do not.
+    Only PL(1 m), the free-space loss at one metre, follows the scene's frequency; the tables do not. Exponent n' and
+    both tables are ``jobs/fit_propagation.py --folder FOLDER`` on 21 DPM maps at 1 m, ten transmitters of map 0 and one
+    each of eleven other cities; what such a fit is worth on cities left out of it, the same command prints. Tolerance,
+    push and anchor of the corners were chosen among a few on the same maps, by the same cross-validation.
     """
 
     exponent: float = 2.5  #: n in line of sight and over the roofs
-    street_exponent: float = 2.5 + 0.343  #: n + n' around corners
-    #: Angles φ of both tables, whole degrees; w(φ) at a corner [dB]; wr(φ) at a roof edge [dB].
-    bend_deg: tuple[float, ...] = (0.0, 5.0, 15.0, 30.0, 60.0, 90.0, 135.0, 180.0)
-    bend_db: tuple[float, ...] = (1.61, 1.94, 3.74, 5.92, 10.39, 14.02, 14.02, 14.02)
-    roof_bend_db: tuple[float, ...] = (0.1, 14.68, 16.95, 20.26, 24.01, 26.42, 26.42, 26.42)
-    roof_credit_db: float = 20.0  #: only Σ wr − credit over the usual two edges was fitted, not either alone [dB]
+    street_exponent: float = 2.8267  #: n + n' around corners
+    bend_deg: tuple[float, ...] = (0.0, 180.0)  #: angles φ of ``bend_db``, whole degrees
+    #: w(φ) at a corner [dB]: a straight line, as single bends around the true polygons of map 0 show it.
+    bend_db: tuple[float, ...] = (1.55, 30.82)
+    roof_bend_deg: tuple[float, ...] = (0.0, 15.0, 45.0, 90.0, 180.0)  #: angles of ``roof_bend_db``, whole degrees
+    roof_bend_db: tuple[float, ...] = (0.26, 15.86, 17.21, 22.56, 22.56)  #: wr(φ) at a roof edge [dB]
+    roof_credit_db: float = 10.24  #: only Σ wr − credit over the usual two edges was fitted, not either alone [dB]
     max_bends: int = 8  #: most corners on one street path
-    #: Of the simplification of outlines. 0.6 keeps the convex steps of raster edges near 45°: against real maps 0.2 dB
-    #: better than 1.0 at 1 m cells and 0.5 dB at 4 m, for 2.4 times the corners.
+    #: Of the simplification of outlines. 0.6 keeps the convex steps of raster edges near 45°, at 2.4 times the corners
+    #: of 1.0: on maps left out of the fit 0.4 dB better.
     corner_tolerance_cells: float = 0.6
-    corner_push_cells: float = 0.75  #: out of the building, along the bisector
+    #: Out of the building, along the bisector: where a corner sees from, clear of the steps of raster walls.
+    corner_push_cells: float = 0.75
+    #: The same for where its lengths and angles are measured. 0, the outline itself, is 0.1 dB better than 0.75.
+    corner_anchor_cells: float = 0.0
     receiver_height_m: float = 1.5
     vehicle_db_per_m: float = 4.0  #: inside vehicles; a guess, not fitted
     vehicle_limit_db: float = 12.0  #: a guess as well
 
-    def table_db(self, bend_db: tuple[float, ...]) -> np.ndarray:
+    @staticmethod
+    def table_db(bend_deg: tuple[float, ...], bend_db: tuple[float, ...]) -> np.ndarray:
         """Losses at 0, 1, ..., 180, 180 degrees [dB], then the steepest slope [dB/deg]; (183,) float64."""
-        table_db = np.interp(np.minimum(np.arange(182), 180), self.bend_deg, bend_db)
+        table_db = np.interp(np.minimum(np.arange(182), 180), bend_deg, bend_db)
         return np.append(table_db, np.abs(np.diff(table_db)).max())
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What the losses of the paths that `solve` compares are made of, for fitting its constants. Arrays of (H, W).
+
+    ``lit`` bool, in line of sight. ``street_m`` and ``roof_m`` float64, length [m] of the best street path and of the
+    path over the roofs; 0 where there is none, in sight, and where the roof path needs no bend. ``street_weights`` and
+    ``roof_weights``, (H, W, N) float64: Σ w(φ) = weights · table, for the tables at ``bend_deg`` and ``roof_bend_deg``.
+    """
+
+    lit: np.ndarray
+    street_m: np.ndarray
+    street_weights: np.ndarray
+    roof_m: np.ndarray
+    roof_weights: np.ndarray
 
 
 def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None = None) -> RadioMap:
@@ -78,7 +104,8 @@ def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
     straight_db = -pathloss.log_distance_gain_db(np.maximum(distance_m, 1.0), 0.0, constants.exponent)
     over_db = roof.roof_cost(
         scene.building_m, outdoor & ~lit, row, column, cell_m, height_m, constants.receiver_height_m,
-        10.0 * constants.exponent, constants.table_db(constants.roof_bend_db), constants.roof_credit_db,
+        10.0 * constants.exponent, constants.table_db(constants.roof_bend_deg, constants.roof_bend_db),
+        constants.roof_credit_db,
     )  # fmt: skip
     around_db, vehicle_m = _around_corners(scene, lit, row, column, -units.GAIN_FLOOR_DB - reference_db, constants)
 
@@ -88,22 +115,62 @@ def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
     return RadioMap(np.where(outdoor, gain_db, units.GAIN_FLOOR_DB), outdoor)
 
 
+def terms(scene: Scene, transmitter: Transmitter, *, constants: Constants | None = None) -> Terms:
+    """The paths that ``constants`` choose, taken apart. Vehicles are not looked at. Raises ValueError as `solve`."""
+    constants = constants or Constants()
+    scene.require_outdoor(transmitter)
+    cell_m, outdoor = scene.grid.cell_m, scene.outdoor
+    x_m, y_m, height_m = transmitter.xyz_m
+    row, column = visibility.snap((y_m / cell_m, x_m / cell_m), scene.grid.shape)
+    lit = visibility.line_of_sight(~outdoor, (row, column))
+    ceiling_db = -units.GAIN_FLOOR_DB - units.free_space_loss_db(1.0, scene.frequency_hz)
+    corners, labels, _, _, choice = _street_paths(scene, _NO_VEHICLE, lit, row, column, ceiling_db, constants)
+    street_m, street_weights = street.street_terms(corners, labels, choice, cell_m, np.array(constants.bend_deg))
+    roof_m, roof_weights = roof.roof_terms(
+        scene.building_m, outdoor & ~lit, row, column, cell_m, height_m, constants.receiver_height_m,
+        np.array(constants.roof_bend_deg),
+    )  # fmt: skip
+    return Terms(lit, street_m, street_weights, roof_m, roof_weights)
+
+
+#: Tells the kernels not to look for vehicles.
+_NO_VEHICLE = np.zeros((0, 0), bool)
+
+
 def _around_corners(
     scene: Scene, lit: np.ndarray, row: float, column: float, ceiling_db: float, constants: Constants
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cost of the best street path [dB] and length inside vehicles of the line of sight or that path [m], (H, W)."""
-    cell_m, blocked = scene.grid.cell_m, ~scene.outdoor
     vehicle = scene.vehicle_m > 0
     if not vehicle.any():
-        vehicle = np.zeros((0, 0), bool)  # tells the kernels not to look
-    corners = convex_corners(blocked, constants.corner_tolerance_cells, constants.corner_push_cells)
-    slope, table_db = 10.0 * constants.street_exponent, constants.table_db(constants.bend_db)
+        vehicle = _NO_VEHICLE
+    _, _, cost_db, vehicle_m, _ = _street_paths(scene, vehicle, lit, row, column, ceiling_db, constants)
+    if vehicle.size:
+        vehicle_m += street.straight_vehicle_m(vehicle, lit, row, column, scene.grid.cell_m)
+    return cost_db, vehicle_m
+
+
+def _street_paths(scene, vehicle, lit, row, column, ceiling_db, constants: Constants):
+    """Corners and their labels; cost [dB], length inside vehicles [m] and label of the best street path, (H, W)."""
+    cell_m, blocked = scene.grid.cell_m, ~scene.outdoor
+    corners, neighbours, num_neighbours = _street_graph(
+        np.packbits(blocked).tobytes(), blocked.shape, constants.corner_tolerance_cells, constants.corner_push_cells,
+        constants.corner_anchor_cells,
+    )  # fmt: skip
+    slope, table_db = 10.0 * constants.street_exponent, constants.table_db(constants.bend_deg, constants.bend_db)
     labels, counts = street.corner_labels(
-        blocked, vehicle, corners, row, column, cell_m, slope, table_db, constants.max_bends, ceiling_db
-    )
-    cost_db, vehicle_m = street.street_cost(
+        blocked, vehicle, corners, neighbours, num_neighbours, row, column, cell_m, slope, table_db,
+        constants.max_bends, ceiling_db,
+    )  # fmt: skip
+    cost_db, vehicle_m, choice = street.street_cost(
         blocked, vehicle, corners, labels, counts, lit, cell_m, slope, table_db, ceiling_db
     )
-    if vehicle.size:
-        vehicle_m += street.straight_vehicle_m(vehicle, lit, row, column, cell_m)
-    return cost_db, vehicle_m
+    return corners, labels, cost_db, vehicle_m, choice
+
+
+@lru_cache(maxsize=2)
+def _street_graph(packed: bytes, shape: tuple[int, int], tolerance: float, push: float, anchor: float):
+    """Corners of a mask and who sees whom, for all transmitters of a scene. The key is the mask, not the scene."""
+    blocked = np.unpackbits(np.frombuffer(packed, np.uint8), count=shape[0] * shape[1]).reshape(shape).astype(bool)
+    corners = convex_corners(blocked, tolerance, push, anchor)
+    return corners, *street.corners_in_sight(blocked, corners)

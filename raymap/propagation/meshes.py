@@ -138,7 +138,7 @@ def city(name: str, grid: Grid | None = None, frequency_hz: float = 3.5e9) -> Me
 @lru_cache(maxsize=2)
 def _city(name: str) -> tuple[Mesh, ...]:
     """One mesh per material, x to the east, y to the south."""
-    folder = cities._scenes_folder() / name
+    folder = cities.scenes_folder() / name
     root = ElementTree.parse(folder / f"{name}.xml").getroot()
     slabs = {slab.get("id"): slab for slab in root.findall("bsdf")}
     solids: dict[str, list] = {}
@@ -161,7 +161,7 @@ def _city(name: str) -> tuple[Mesh, ...]:
 
 
 def _is_ground(shape: ElementTree.Element) -> bool:
-    return shape.get("id").removeprefix("mesh-").lower() in cities._GROUND_NAMES
+    return shape.get("id").removeprefix("mesh-").lower() in cities.GROUND_NAMES
 
 
 def _plane(name: str, grid: Grid, material: str, thickness_m: float) -> Mesh:

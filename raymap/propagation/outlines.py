@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import find_objects, label
 
-from raymap.propagation.corners import _is_edge, _trace
-from raymap.propagation.walls import _polygon
+from raymap.propagation.corners import is_edge, trace
+from raymap.propagation.walls import straightened
 
 #: Steps of a coordinate per cell.
 STEPS = 1024
@@ -89,14 +89,14 @@ def _rings(mask: np.ndarray) -> list[np.ndarray]:
     above = np.vstack([np.zeros((1, num_columns), bool), mask[:-1]])
     rings = []
     for row, column in np.argwhere(mask & ~above):
-        if not visited[row, column] and _is_edge(mask, row, column, 0):
-            num = _trace(mask, row, column, visited, buffer)
+        if not visited[row, column] and is_edge(mask, row, column, 0):
+            num = trace(mask, row, column, visited, buffer)
             rings.append(buffer[:num, ::-1].copy())
     return rings
 
 
 def _straight(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    vertices, _ = _polygon(ring.astype(np.float64), *shape)
+    vertices, _ = straightened(ring.astype(np.float64), *shape)
     steps = np.rint(vertices * STEPS).astype(np.int64)
     return steps[(steps != np.roll(steps, 1, axis=0)).any(1)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from raymap.physics.visibility import walk
-from raymap.propagation.street import bend_loss_db
+from raymap.physics.visibility import first_cell
+from raymap.propagation.street import add_knots, bend_loss_db
 
 
 @njit(cache=True, nogil=True)
@@ -22,24 +22,42 @@ def _add_point(hull, count, along, height):
 
 
 @njit(cache=True, nogil=True)
-def _hull_of_profile(height_m, rows, columns, times, num, distance_m, from_m, to_m, hull):
-    """Upper hull of the heights under a walk of ``num`` cells, between both ends; returns its number of points.
+def _hull_of_profile(height_m, row0, column0, row1, column1, distance_m, from_m, to_m, hull):
+    """Upper hull of the heights under a segment, between both ends; returns its number of points.
 
-    A point is added wherever the height changes, at the higher of both cells. Through a lattice point between two
-    buildings the lower one has to be passed, as `visibility.segment_clear` sees it.
+    The walk is `visibility.walk`, here without writing down the cells, most of which change nothing. A point is added
+    wherever the height changes, at the higher of both cells. Through a lattice point between two buildings the lower
+    one has to be passed, as `visibility.segment_clear` sees it.
     """
+    d_row, d_column = row1 - row0, column1 - column0
+    row, column = first_cell(row0, d_row), first_cell(column0, d_column)
+    last_row, last_column = first_cell(row1, -d_row), first_cell(column1, -d_column)
+    step_row, step_column = (1 if d_row >= 0 else -1), (1 if d_column >= 0 else -1)
+    grow_row = abs(d_column) if d_column != 0.0 else 1.0
+    grow_column = abs(d_row) if d_row != 0.0 else 1.0
+    next_row = ((row + 1) - row0 if d_row >= 0 else row0 - row) * grow_row
+    next_column = ((column + 1) - column0 if d_column >= 0 else column0 - column) * grow_column
     hull[0, 0], hull[0, 1] = 0.0, from_m
     count = 1
-    before = height_m[rows[0], columns[0]]
-    for index in range(1, num):
-        row, column = rows[index], columns[index]
-        here = height_m[row, column]
+    before = height_m[row, column]
+    while row != last_row or column != last_column:
+        move_row = row != last_row and (column == last_column or next_row <= next_column)
+        move_column = column != last_column and (row == last_row or next_column <= next_row)
+        reached = next_row if move_row else next_column
         squeeze = 0.0
-        if row != rows[index - 1] and column != columns[index - 1]:
-            squeeze = min(height_m[row, columns[index - 1]], height_m[rows[index - 1], column])
+        if move_row and move_column:
+            squeeze = min(height_m[row + step_row, column], height_m[row, column + step_column])
+        if move_row:
+            row += step_row
+            next_row += grow_row
+        if move_column:
+            column += step_column
+            next_column += grow_column
+        here = height_m[row, column]
         if here != before or squeeze > here:
-            count = _add_point(hull, count, times[index] * distance_m, max(here, before, squeeze))
-        before = here
+            along_m = reached / (grow_row * grow_column) * distance_m
+            count = _add_point(hull, count, along_m, max(here, before, squeeze))
+            before = here
     return _add_point(hull, count, distance_m, to_m)
 
 
@@ -66,7 +84,6 @@ def roof_cost(height_m, wanted, row, column, cell_m, from_m, to_m, slope, table_
     """
     cost_db = np.full(height_m.shape, np.inf)
     room = height_m.shape[0] + height_m.shape[1]
-    rows, columns, times = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
     hull = np.empty((room + 1, 2))
     for r in range(height_m.shape[0]):
         for c in range(height_m.shape[1]):
@@ -74,10 +91,38 @@ def roof_cost(height_m, wanted, row, column, cell_m, from_m, to_m, slope, table_
                 continue
             d_row, d_column = r + 0.5 - row, c + 0.5 - column
             distance_m = cell_m * np.sqrt(d_row * d_row + d_column * d_column)
-            num = walk(row, column, r + 0.5, c + 0.5, rows, columns, times)
-            count = _hull_of_profile(height_m, rows, columns, times, num, distance_m, from_m, to_m, hull)
+            count = _hull_of_profile(height_m, row, column, r + 0.5, c + 0.5, distance_m, from_m, to_m, hull)
             cost_db[r, c] = slope * np.log10(max(distance_m, 1.0))
             if count > 2:
                 length_m, bends_db = _length_and_bends(hull, count, table_db)
                 cost_db[r, c] = max(cost_db[r, c], slope * np.log10(max(length_m, 1.0)) + bends_db - credit_db)
     return cost_db
+
+
+@njit(cache=True, nogil=True)
+def roof_terms(height_m, wanted, row, column, cell_m, from_m, to_m, knots_deg):
+    """What the cost of the path over the roofs is made of, as `street.street_terms` has it for the street.
+
+    Returns the length in space [m], (H, W) float64, 0 elsewhere and without any bend, and the weights of a table at
+    ``knots_deg`` (N,), (H, W, N) float64.
+    """
+    length_m = np.zeros(height_m.shape)
+    weights = np.zeros((*height_m.shape, len(knots_deg)))
+    room = height_m.shape[0] + height_m.shape[1]
+    hull = np.empty((room + 1, 2))
+    for r in range(height_m.shape[0]):
+        for c in range(height_m.shape[1]):
+            if not wanted[r, c]:
+                continue
+            d_row, d_column = r + 0.5 - row, c + 0.5 - column
+            distance_m = cell_m * np.sqrt(d_row * d_row + d_column * d_column)
+            count = _hull_of_profile(height_m, row, column, r + 0.5, c + 0.5, distance_m, from_m, to_m, hull)
+            before_deg = 0.0
+            for index in range(1, count if count > 2 else 0):
+                run, rise = hull[index, 0] - hull[index - 1, 0], hull[index, 1] - hull[index - 1, 1]
+                length_m[r, c] += np.sqrt(run * run + rise * rise)
+                slope_deg = np.degrees(np.arctan2(rise, run))
+                if index > 1:
+                    add_knots(abs(before_deg - slope_deg), knots_deg, weights[r, c])
+                before_deg = slope_deg
+    return length_m, weights

@@ -13,9 +13,12 @@ from numba import njit
 
 from raymap.physics.visibility import segment_clear, visible_cells, walk
 
-# The fields of a label: length [m], sum of bend losses [dB], arrival direction [cells], length inside vehicles [m].
-LENGTH, LOSS, D_ROW, D_COLUMN, VEHICLE, NUM_FIELDS = 0, 1, 2, 3, 4, 5
+# The fields of a label: length [m], sum of bend losses [dB], arrival direction [cells], length inside vehicles [m], and
+# the label it came from as corner·M + index, -1 from the transmitter itself.
+LENGTH, LOSS, D_ROW, D_COLUMN, VEHICLE, PARENT, NUM_FIELDS = 0, 1, 2, 3, 4, 5, 6
 _MAX_TIES = 4
+#: Sine of the angle by which walls taken from a raster may lie on the wrong side of a path that passes them.
+_WALL_SLACK = 0.2
 
 
 @njit(cache=True, nogil=True)
@@ -51,6 +54,24 @@ def length_inside(mask, row0, column0, row1, column1):
 
 
 @njit(cache=True, nogil=True)
+def passing_side(corner, d_row, d_column, size):
+    """On which side a line through a ``corner`` (8,) with direction (d_row, d_column) of length ``size`` passes it.
+
+    1 and 2: both walls lie on one side of the line or on the other, within `_WALL_SLACK`; 3: either, 0: the line runs
+    into the building. A taut string that bends at the corner passes it on the same side before and after.
+    """
+    one = d_row * corner[5] - d_column * corner[4]
+    other = d_row * corner[7] - d_column * corner[6]
+    slack = _WALL_SLACK * size
+    side = 0
+    if one >= -slack and other >= -slack:
+        side += 1
+    if one <= slack and other <= slack:
+        side += 2
+    return side
+
+
+@njit(cache=True, nogil=True)
 def straight_vehicle_m(vehicle, lit, row, column, cell_m):
     """Length [m] inside vehicles of the straight line from the transmitter to every ``lit`` cell, (H, W) float64."""
     inside_m = np.zeros(lit.shape)
@@ -62,33 +83,46 @@ def straight_vehicle_m(vehicle, lit, row, column, cell_m):
 
 
 @njit(cache=True, nogil=True)
-def _neighbours(blocked, corners):
-    """Corners in sight of each corner: (K, K) int64, filled from the left, and their numbers (K,) int64."""
+def corners_in_sight(blocked, corners):
+    """Corners in sight of each of (K, 8): (K, K) int32, filled from the left, and their numbers (K,) int64.
+
+    Only pairs whose line passes both without running into either building: no taut path uses another.
+    """
     num = len(corners)
-    neighbours = np.empty((num, num), np.int64)
+    seen = np.empty((num, num), np.int32)
     counts = np.zeros(num, np.int64)
     for i in range(num):
         for j in range(i + 1, num):
             if corners[i, 0] == corners[j, 0] and corners[i, 1] == corners[j, 1]:
                 continue
+            d_row, d_column = corners[j, 2] - corners[i, 2], corners[j, 3] - corners[i, 3]
+            size = np.sqrt(d_row * d_row + d_column * d_column)
+            if passing_side(corners[i], d_row, d_column, size) == 0:
+                continue
+            if passing_side(corners[j], d_row, d_column, size) == 0:
+                continue
             if segment_clear(blocked, corners[i, 0], corners[i, 1], corners[j, 0], corners[j, 1]):
-                neighbours[i, counts[i]] = j
-                neighbours[j, counts[j]] = i
+                seen[i, counts[i]] = j
+                seen[j, counts[j]] = i
                 counts[i] += 1
                 counts[j] += 1
-    return neighbours, counts
+    return seen, counts
 
 
 @njit(cache=True, nogil=True)
 def _start(blocked, vehicle, corners, row, column, cell_m, labels, counts):
     """Give the corners that the transmitter itself sees their first label."""
     for j in range(len(corners)):
-        d_row, d_column = corners[j, 0] - row, corners[j, 1] - column
+        d_row, d_column = corners[j, 2] - row, corners[j, 3] - column
         if (d_row == 0.0 and d_column == 0.0) or not segment_clear(blocked, row, column, corners[j, 0], corners[j, 1]):
             continue
-        labels[j, 0, LENGTH] = cell_m * np.sqrt(d_row * d_row + d_column * d_column)
+        size = np.sqrt(d_row * d_row + d_column * d_column)
+        if passing_side(corners[j], d_row, d_column, size) == 0:
+            continue
+        labels[j, 0, LENGTH] = cell_m * size
         labels[j, 0, D_ROW], labels[j, 0, D_COLUMN] = d_row, d_column
         labels[j, 0, VEHICLE] = cell_m * length_inside(vehicle, row, column, corners[j, 0], corners[j, 1])
+        labels[j, 0, PARENT] = -1.0
         counts[j] = 1
 
 
@@ -99,9 +133,13 @@ def _relax(corners, neighbours, num_neighbours, labels, counts, fresh, cell_m, s
         for index in range(counts[i] - fresh[i], counts[i]):
             source_m, source_db = labels[i, index, LENGTH], labels[i, index, LOSS]
             in_row, in_column = labels[i, index, D_ROW], labels[i, index, D_COLUMN]
+            side = passing_side(corners[i], in_row, in_column, np.sqrt(in_row * in_row + in_column * in_column))
             for j in neighbours[i, : num_neighbours[i]]:
-                d_row, d_column = corners[j, 0] - corners[i, 0], corners[j, 1] - corners[i, 1]
-                length_m = source_m + cell_m * np.sqrt(d_row * d_row + d_column * d_column)
+                d_row, d_column = corners[j, 2] - corners[i, 2], corners[j, 3] - corners[i, 3]
+                size = np.sqrt(d_row * d_row + d_column * d_column)
+                if passing_side(corners[i], d_row, d_column, size) & side == 0:
+                    continue
+                length_m = source_m + cell_m * size
                 length_db = slope * np.log10(length_m)
                 if length_db + source_db + table_db[0] > best[j]:
                     continue
@@ -113,12 +151,13 @@ def _relax(corners, neighbours, num_neighbours, labels, counts, fresh, cell_m, s
                     now[j, num_now[j], LENGTH], now[j, num_now[j], LOSS] = length_m, loss_db
                     now[j, num_now[j], D_ROW], now[j, num_now[j], D_COLUMN] = d_row, d_column
                     now[j, num_now[j], VEHICLE] = labels[i, index, VEHICLE]
+                    now[j, num_now[j], PARENT] = i * labels.shape[1] + index
                     num_now[j] += 1
 
 
 @njit(cache=True, nogil=True)
 def _never_wins(label, labels, count, slope, table_db):
-    """Whether a label is worse than one of ``labels`` (M, 5) of the same corner for every continuation.
+    """Whether a label is worse than one of ``labels`` (M, 6) of the same corner for every continuation.
 
     Two arrivals that differ by an angle δ differ by at most steepest·δ (and at most w(180°) − w(0)) in their next
     bend, and the lead of the shorter in 10·n·log10(L + d) is largest at d = 0 and gone at d = ∞: both ends are checked.
@@ -141,24 +180,28 @@ def _adopt(vehicle, corners, cell_m, slope, table_db, now, num_now, labels, coun
             label = now[j, index]
             if _never_wins(label, labels[j], known, slope, table_db):
                 continue
-            row, column = corners[j, 0], corners[j, 1]
-            label[VEHICLE] += cell_m * length_inside(vehicle, row - label[D_ROW], column - label[D_COLUMN], row, column)
+            i = int(label[PARENT]) // labels.shape[1]
+            label[VEHICLE] += cell_m * length_inside(
+                vehicle, corners[i, 0], corners[i, 1], corners[j, 0], corners[j, 1]
+            )
             labels[j, counts[j]] = label
             counts[j] += 1
         fresh[j] = counts[j] - known
 
 
 @njit(cache=True, nogil=True)
-def corner_labels(blocked, vehicle, corners, row, column, cell_m, slope, table_db, max_bends, ceiling_db):
-    """The labels worth keeping of all corners (K, 2): (K, M, 5) float64, and their numbers (K,) int64.
+def corner_labels(
+    blocked, vehicle, corners, neighbours, num_neighbours, row, column, cell_m, slope, table_db, max_bends, ceiling_db
+):
+    """The labels worth keeping of all corners (K, 8): (K, M, 6) float64, and their numbers (K,) int64.
 
+    ``corners`` come from `corners.convex_corners`, ``neighbours`` and ``num_neighbours`` from `corners_in_sight`;
     ``slope`` = 10·n; ``table_db``: loss per bend at 0, 1, ..., 180, 180 degrees, then its steepest slope [dB/deg];
     paths with more than ``max_bends`` bends or a cost above ``ceiling_db`` are not followed.
     """
     num = len(corners)
     labels = np.zeros((num, _MAX_TIES * max_bends, NUM_FIELDS))
     counts = np.zeros(num, np.int64)
-    neighbours, num_neighbours = _neighbours(blocked, corners)
     _start(blocked, vehicle, corners, row, column, cell_m, labels, counts)
     fresh = counts.copy()
     now = np.empty((num, _MAX_TIES, NUM_FIELDS))
@@ -173,38 +216,60 @@ def corner_labels(blocked, vehicle, corners, row, column, cell_m, slope, table_d
 
 
 @njit(cache=True, nogil=True)
-def _light(vehicle, row, column, cells, labels, best_db, lit, cell_m, slope, table_db, cost_db, vehicle_m):
-    """Offer the paths that end at one corner, ``labels`` (M, 5), to the cells it sees."""
+def _vehicle_to_cell(vehicle, corners, labels, choice, r, c, cell_m):
+    """Length [m] inside vehicles of the path to a cell that ends with label ``choice`` = corner·M + index."""
+    corner, index = choice // labels.shape[1], choice % labels.shape[1]
+    last = length_inside(vehicle, corners[corner, 0], corners[corner, 1], r + 0.5, c + 0.5)
+    return labels[corner, index, VEHICLE] + cell_m * last
+
+
+@njit(cache=True, nogil=True)
+def _light(vehicle, corners, i, cells, all_labels, count, best_db, lit, cell_m, slope, table_db, cost_db, choice):
+    """Offer the ``count`` paths that end at corner ``i`` to the cells it sees."""
+    corner, labels, first = corners[i], all_labels[i, :count], i * all_labels.shape[1]
+    costs_db, in_sight, width = cost_db.ravel(), lit.ravel(), lit.shape[1]
+    sides = np.empty(len(labels), np.int64)
+    for index in range(len(labels)):
+        d_row, d_column = labels[index, D_ROW], labels[index, D_COLUMN]
+        sides[index] = passing_side(corner, d_row, d_column, np.sqrt(d_row * d_row + d_column * d_column))
     for cell in cells:
-        r, c = cell // lit.shape[1], cell % lit.shape[1]
-        if lit[r, c] or best_db + table_db[0] > cost_db[r, c]:
+        if in_sight[cell] or best_db + table_db[0] > costs_db[cell]:
             continue
-        d_row, d_column = r + 0.5 - row, c + 0.5 - column
-        distance_m = cell_m * np.sqrt(d_row * d_row + d_column * d_column)
+        r = cell // width
+        c = cell - r * width
+        d_row, d_column = r + 0.5 - corner[2], c + 0.5 - corner[3]
+        size = np.sqrt(d_row * d_row + d_column * d_column)
+        side = passing_side(corner, d_row, d_column, size)
+        distance_m = cell_m * size
         for index in range(len(labels)):
+            if side & sides[index] == 0:
+                continue
             cost = slope * np.log10(labels[index, LENGTH] + distance_m) + labels[index, LOSS]
             if cost + table_db[0] > cost_db[r, c]:
                 continue
             cost += bend_loss_db(bend_deg(labels[index, D_ROW], labels[index, D_COLUMN], d_row, d_column), table_db)
             if cost > cost_db[r, c]:
                 continue
-            inside_m = labels[index, VEHICLE]
-            if vehicle.size > 0:
-                inside_m += cell_m * length_inside(vehicle, row, column, r + 0.5, c + 0.5)
-            if cost < cost_db[r, c] or inside_m < vehicle_m[r, c]:
-                vehicle_m[r, c] = inside_m
+            if cost == cost_db[r, c]:
+                if vehicle.size == 0 or choice[r, c] < 0:
+                    continue
+                held_m = _vehicle_to_cell(vehicle, corners, all_labels, choice[r, c], r, c, cell_m)
+                if _vehicle_to_cell(vehicle, corners, all_labels, first + index, r, c, cell_m) >= held_m:
+                    continue
+            choice[r, c] = first + index
             cost_db[r, c] = cost
 
 
 @njit(cache=True, nogil=True)
 def street_cost(blocked, vehicle, corners, labels, counts, lit, cell_m, slope, table_db, ceiling_db):
-    """Cost [dB] of the best street path to every cell and its length inside vehicles [m], both (H, W) float64.
+    """Cost [dB] of the best street path to every cell, its length inside vehicles [m], both (H, W) float64; its label.
 
-    ``lit`` (H, W) bool: cells that need no street path. Where no path exists the cost is ``ceiling_db``. Of equally
-    good paths the one with less vehicle counts.
+    ``lit`` (H, W) bool: cells that need no street path. Where no path exists the cost is ``ceiling_db`` and the label,
+    (H, W) int64 of corner·M + index, is -1. Of equally good paths the one with less vehicle counts.
     """
     cost_db = np.full(blocked.shape, ceiling_db)
     vehicle_m = np.zeros(blocked.shape)
+    choice = np.full(blocked.shape, -1, np.int64)
     cells = np.empty(blocked.size, np.int64)
     best_db = np.full(len(corners), ceiling_db)
     for i in range(len(corners)):
@@ -213,10 +278,51 @@ def street_cost(blocked, vehicle, corners, labels, counts, lit, cell_m, slope, t
     for i in np.argsort(best_db):  # good corners first: most cells then refuse the others at a glance
         if counts[i] == 0:
             continue
-        row, column = corners[i, 0], corners[i, 1]
-        seen = cells[: visible_cells(blocked, row, column, cells)]
-        _light(
-            vehicle, row, column, seen, labels[i, : counts[i]], best_db[i], lit, cell_m, slope, table_db,
-            cost_db, vehicle_m,
-        )  # fmt: skip
-    return cost_db, vehicle_m
+        seen = cells[: visible_cells(blocked, corners[i, 0], corners[i, 1], cells)]
+        _light(vehicle, corners, i, seen, labels, counts[i], best_db[i], lit, cell_m, slope, table_db, cost_db, choice)
+    if vehicle.size > 0:
+        for r in range(blocked.shape[0]):
+            for c in range(blocked.shape[1]):
+                if choice[r, c] >= 0:
+                    vehicle_m[r, c] = _vehicle_to_cell(vehicle, corners, labels, choice[r, c], r, c, cell_m)
+    return cost_db, vehicle_m, choice
+
+
+@njit(cache=True, nogil=True)
+def add_knots(angle_deg, knots_deg, weights):
+    """Add to ``weights`` (N,) how much of each entry of a table at ``knots_deg`` (N,) the loss at an angle takes."""
+    last = len(knots_deg) - 1
+    upper = 1
+    while upper < last and knots_deg[upper] < angle_deg:
+        upper += 1
+    share = min((angle_deg - knots_deg[upper - 1]) / (knots_deg[upper] - knots_deg[upper - 1]), 1.0)
+    weights[upper - 1] += 1.0 - share
+    weights[upper] += share
+
+
+@njit(cache=True, nogil=True)
+def street_terms(corners, labels, choice, cell_m, knots_deg):
+    """What the cost of each cell's best street path is made of, following its ``choice`` back to the transmitter.
+
+    Returns its length [m], (H, W) float64, 0 without a path, and the sum over its bends of the weights of a table at
+    ``knots_deg`` (N,), (H, W, N) float64, so that its loss is slope·log10 L + weights · table.
+    """
+    length_m = np.zeros(choice.shape)
+    weights = np.zeros((*choice.shape, len(knots_deg)))
+    num_labels = labels.shape[1]
+    for r in range(choice.shape[0]):
+        for c in range(choice.shape[1]):
+            if choice[r, c] < 0:
+                continue
+            here = choice[r, c]
+            corner = here // num_labels
+            out_row, out_column = r + 0.5 - corners[corner, 2], c + 0.5 - corners[corner, 3]
+            distance_m = cell_m * np.sqrt(out_row * out_row + out_column * out_column)
+            length_m[r, c] = labels[corner, here % num_labels, LENGTH] + distance_m
+            while here >= 0:
+                label = labels[here // num_labels, here % num_labels]
+                angle_deg = bend_deg(label[D_ROW], label[D_COLUMN], out_row, out_column)
+                add_knots(angle_deg, knots_deg, weights[r, c])
+                out_row, out_column = label[D_ROW], label[D_COLUMN]
+                here = int(label[PARENT])
+    return length_m, weights

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from raymap.propagation.corners import _is_edge, _trace
+from raymap.propagation.corners import is_edge, trace
 
 #: What one more segment must save in squared distances to be worth it [cells²].
 CORNER_COST = 1.5
@@ -68,9 +68,9 @@ def _outlines(built):
     num_points, num_rings = 0, 0
     for row in range(num_rows):
         for column in range(num_columns):
-            if visited[row, column] or not _is_edge(built, row, column, 0):
+            if visited[row, column] or not is_edge(built, row, column, 0):
                 continue
-            num = _trace(built, row, column, visited, ring)
+            num = trace(built, row, column, visited, ring)
             for index in range(num):
                 points[num_points, 0], points[num_points, 1] = ring[index, 1], ring[index, 0]
                 num_points += 1
@@ -165,7 +165,7 @@ def _vertex(here, x0, y0, dx0, dy0, x1, y1, dx1, dy1):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _polygon(ring, num_rows, num_columns):
+def straightened(ring, num_rows, num_columns):
     """(m, 2) vertices of the straightened outline and (m,) whether the side that follows lies on the map's rim."""
     num = len(ring)
     centre_x, centre_y = ring[:, 0].mean(), ring[:, 1].mean()
@@ -199,7 +199,7 @@ def _segments(points, ends, num_rows, num_columns):
     corners = np.empty((len(points), 6))
     num_segments, num_corners, begin = 0, 0, 0
     for end in ends:
-        vertices, on_rim = _polygon(points[begin:end], num_rows, num_columns)
+        vertices, on_rim = straightened(points[begin:end], num_rows, num_columns)
         begin = end
         num = len(vertices)
         for index in range(num):

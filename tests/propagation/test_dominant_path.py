@@ -91,15 +91,17 @@ def test_behind_one_high_building_the_path_is_the_best_of_all_orders_of_its_corn
     transmitter = Transmitter((10.5 * cell_m, 19.5 * cell_m, 1.5))
     gain_db = dominant_path.solve(scene, transmitter).gain_db
     blocked, start = ~scene.outdoor, (19.5, 10.5)
-    corners = [tuple(corner) for corner in convex_corners(blocked, 0.6, 0.75)]
-    assert len(corners) == 4
+    corners = convex_corners(blocked, 0.6, 0.75, 0.0)
+    sights, anchors = ([tuple(corner) for corner in corners[:, columns].tolist()] for columns in ([0, 1], [2, 3]))
+    assert sorted(anchors) == [(15.0, 12.0), (15.0, 30.0), (24.0, 12.0), (24.0, 30.0)]
     for row, column in np.argwhere(scene.outdoor & ~seen(scene, transmitter))[::7]:
         losses_db = []
-        for order in (order for num in (1, 2, 3) for order in permutations(corners, num)):
-            path = [start, *order, (row + 0.5, column + 0.5)]
-            legs = list(pairwise(path))
-            if all(visibility.segment_clear(blocked, *a, *b) for a, b in legs):
-                length_m = cell_m * sum(np.linalg.norm(np.subtract(b, a)) for a, b in legs)
+        for order in (order for num in (1, 2, 3) for order in permutations(range(4), num)):
+            seen_from, path = (
+                [start, *(places[index] for index in order), (row + 0.5, column + 0.5)] for places in (sights, anchors)
+            )
+            if all(visibility.segment_clear(blocked, *a, *b) for a, b in pairwise(seen_from)):
+                length_m = cell_m * sum(np.linalg.norm(np.subtract(b, a)) for a, b in pairwise(path))
                 turns_deg = [bend_deg(*path[index : index + 3]) for index in range(len(order))]
                 losses_db.append(
                     units.free_space_loss_db(1.0, 5.9e9) + 10 * CONSTANTS.street_exponent * np.log10(length_m)
@@ -116,8 +118,8 @@ def test_behind_a_wall_without_ends_the_path_goes_over_the_roof():
     for column in (20, 30, 39):  # the same row: tops at x = 15 and x = 20
         up, down = np.arctan2(23.5, 15 - 5.5), np.arctan2(23.5, column + 0.5 - 20)
         length_m = np.hypot(23.5, 15 - 5.5) + 5.0 + np.hypot(23.5, column + 0.5 - 20)
-        bends_db = np.interp(np.degrees([up, down]), CONSTANTS.bend_deg, CONSTANTS.roof_bend_db).sum()
-        loss_db = units.free_space_loss_db(1.0, 5.9e9) + 25 * np.log10(length_m) + bends_db - 20.0
+        bends_db = np.interp(np.degrees([up, down]), CONSTANTS.roof_bend_deg, CONSTANTS.roof_bend_db).sum()
+        loss_db = units.free_space_loss_db(1.0, 5.9e9) + 25 * np.log10(length_m) + bends_db - CONSTANTS.roof_credit_db
         assert gain_db[10, column] == pytest.approx(-loss_db, abs=1e-3)
 
 
@@ -190,15 +192,30 @@ def test_corners_of_ragged_buildings_turn_with_them(seed):
     rng = np.random.default_rng(seed)
     mask = gaussian_filter(rng.normal(size=(40, 40)), rng.uniform(0.7, 3.0)) > 0.05
     mask |= mask.T if seed % 2 else mask[:, ::-1]  # buildings with symmetries of their own, hence exact ties
-    corners = convex_corners(mask, 0.6, 0.75)
+    corners = convex_corners(mask, 0.6, 0.75, 0.0)
     assert len(corners) > 3
     for turns in range(4):
         for flip in (False, True):
-            image = convex_corners(np.ascontiguousarray(turned(mask, turns, flip)), 0.6, 0.75)
-            row, column = corners[:, 0], 40 - corners[:, 1] if flip else corners[:, 1]
-            for _ in range(turns):
-                row, column = 40 - column, row
-            assert sorted(map(tuple, image)) == sorted(zip(row, column, strict=True))
+            image = convex_corners(np.ascontiguousarray(turned(mask, turns, flip)), 0.6, 0.75, 0.0)
+            expected = np.array([turned_corner(corner, turns, flip) for corner in corners])
+            assert comparable(image) == comparable(expected)
+
+
+def turned_corner(corner, turns, flip):
+    """Two positions on a map of 40 x 40 cells, two directions."""
+    pairs = []
+    for index, (row, column) in enumerate(corner.reshape(4, 2)):
+        size = 40.0 if index < 2 else 0.0
+        column = size - column if flip else column
+        for _ in range(turns):
+            row, column = size - column, row
+        pairs.append((row, column))
+    return np.ravel(pairs)
+
+
+def comparable(corners):
+    """In a set order, the two walls of each corner too."""
+    return sorted((*corner[:4], *sorted([(corner[4], corner[5]), (corner[6], corner[7])])) for corner in corners)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -253,6 +270,48 @@ def test_a_vehicle_takes_four_db_per_metre_whatever_the_cell(cell_m):
     lost_db = straight_db(scene, transmitter) - gain_db
     np.testing.assert_allclose(lost_db[4, 10 + cells :], 8.0, atol=1e-3)
     np.testing.assert_allclose(lost_db[4, :10], 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_vehicle_changes_only_cells_whose_path_meets_it(seed):
+    scene = random_city(seed, height_m=500.0)
+    transmitter = place(scene, np.random.default_rng(seed))
+    vehicle_m = np.zeros(scene.grid.shape)
+    row, column = (int(value) for value in np.argwhere(scene.outdoor & ~seen(scene, transmitter))[0])
+    vehicle_m[row, column] = 1.5  # one cell out of sight: no straight line meets it
+    without_db = dominant_path.solve(scene, transmitter).gain_db
+    with_db = dominant_path.solve(replace(scene, vehicle_m=vehicle_m), transmitter).gain_db
+    lit = seen(scene, transmitter)
+    np.testing.assert_array_equal(with_db[lit], without_db[lit])
+    assert with_db[row, column] < without_db[row, column] - 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_terms_add_up_to_the_map(seed):
+    scene = random_city(seed, cell_m=2.0)
+    transmitter = place(scene, np.random.default_rng(seed))
+    found = dominant_path.terms(scene, transmitter)
+    loss_db = -dominant_path.solve(scene, transmitter).gain_db
+    reference_db, floor_db = units.free_space_loss_db(1.0, 5.9e9), -straight_db(scene, transmitter)
+    with np.errstate(divide="ignore"):
+        around_db = np.where(found.street_m > 0, 10 * CONSTANTS.street_exponent * np.log10(found.street_m), np.inf)
+        over_db = np.where(found.roof_m > 0, 25 * np.log10(found.roof_m) - CONSTANTS.roof_credit_db, -np.inf)
+    around_db = reference_db + around_db + found.street_weights @ CONSTANTS.bend_db
+    over_db = np.maximum(reference_db + over_db + found.roof_weights @ CONSTANTS.roof_bend_db, floor_db)
+    expected_db = np.where(found.lit, floor_db, np.minimum(np.minimum(around_db, over_db), 147.0))
+    np.testing.assert_allclose(loss_db[scene.outdoor], expected_db[scene.outdoor], atol=1e-4)
+    assert (found.street_weights.sum(-1)[found.street_m > 0] >= 1.0 - 1e-9).all()  # at least one bend
+
+
+def test_a_scene_changed_in_place_is_solved_anew():
+    scene = random_city(2)
+    transmitter = Transmitter((2.5, 2.5, 1.5))
+    before_db = dominant_path.solve(scene, transmitter).gain_db
+    scene.building_m[4:10, 4:10] = 0.0
+    after_db = dominant_path.solve(scene, transmitter).gain_db
+    fresh = Scene("fresh", scene.grid, scene.building_m.copy())
+    np.testing.assert_array_equal(after_db, dominant_path.solve(fresh, transmitter).gain_db)
+    assert (after_db != before_db).any()
 
 
 def test_a_transmitter_in_a_building_or_outside_is_refused_with_its_coordinates():
