@@ -153,6 +153,7 @@ def _meshes(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scenes_folder() -> Path:
+    """Where the installed sionna-rt keeps its scenes. Raises ImportError, naming the extra, without it."""
     # find_spec of the top package runs no code of it; "sionna.rt" would import sionna first.
     spec = importlib.util.find_spec("sionna")
     for location in (spec.submodule_search_locations or ()) if spec else ():
