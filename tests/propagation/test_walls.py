@@ -119,3 +119,25 @@ def test_random_masks_give_closed_walls():
         starts = np.sort(found.segments[:, :2], axis=0)
         np.testing.assert_allclose(starts, np.sort(found.segments[:, 2:], axis=0), atol=1e-9)
         assert np.isfinite(found.segments).all() and np.isfinite(found.corners).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 4), (4, 1), (2, 2), (2, 5), (3, 3)])
+def test_a_building_of_a_few_cells_is_not_lost(size):
+    mask = np.zeros((12, 14), bool)
+    mask[4 : 4 + size[0], 5 : 5 + size[1]] = True
+    found = walls.from_mask(mask)
+    np.testing.assert_array_equal(found.buried, mask)
+    np.testing.assert_allclose(found.open_share, ~mask, atol=1e-9)
+    assert len(found.segments) == 4 and len(found.corners) == 4
+
+
+def test_no_outline_collapses_to_a_line():
+    """Random blobs, among them thin and stepped ones: straightening keeps most of every map's built area."""
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        mask = np.zeros((24, 24), bool)
+        for _ in range(rng.integers(1, 5)):
+            row, column = rng.integers(1, 18, 2)
+            mask[row : row + rng.integers(1, 6), column : column + rng.integers(1, 6)] = True
+        found = walls.from_mask(mask)
+        assert abs((1 - found.open_share).sum() - mask.sum()) <= 0.25 * mask.sum()
