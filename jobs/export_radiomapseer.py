@@ -17,8 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import radiomapseer, radiomapseer_export
-from raymap.data.reader import FAILURES_FILE, quarantined
+from raymap.data import radiomapseer, radiomapseer_export, schema
 from raymap.data.schema import DatasetCard
 
 
@@ -63,11 +62,7 @@ def main(argv: Sequence[str]) -> radiomapseer.Export:
     )
     print(", ".join(f"{name} {value:g}" for name, value in export.changes.items()))
     print(export.how_to_load)
-    failures = quarantined(job.out)
-    for failure in failures[:10]:
-        print(f"left out {failure['what']}: {failure['reason']}")
-    if len(failures) > 10:
-        print(f"... and {len(failures) - 10} more, see {job.out}/{FAILURES_FILE}")
+    schema.tell(schema.failures(job.out), job.out)
     return export
 
 

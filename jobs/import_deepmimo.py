@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import deepmimo, points
+from raymap.data import deepmimo, points, schema
 from raymap.data.channel import Channel, check_line_of_sight
 from raymap.data.points import PointsCard
 from raymap.data.schema import Failure
@@ -53,10 +53,7 @@ def main(argv: Sequence[str]) -> PointsCard:
         f"{len(card.splits[job.split])} of {len(pairs)} channels, {card.num_receivers} receivers to {job.out}; "
         f"{card.share_without_path:.1%} of them without a path"
     )
-    for failure in points.failures(job.out)[:10]:
-        print(f"left out {failure.what}: {failure.reason}")
-    if card.num_failures > 10:
-        print(f"... and {card.num_failures - 10} more, see {job.out}/{points.FAILURES_FILE}")
+    schema.tell(schema.failures(job.out), job.out)
     return card
 
 

@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import footprints, place, shards, sources
+from raymap.data import footprints, place, schema, shards, sources
 from raymap.data.schema import DatasetCard, Failure
 from raymap.data.sources import MapPlan
 from raymap.scene import Scene
@@ -77,11 +77,7 @@ def main(argv: Sequence[str]) -> DatasetCard:
     )
     for name, split in card.splits.items():
         print(f"{name}: {split.num_rows} maps of {len(split.scenes)} tiles to {job.out}")
-    failures = shards.quarantined(job.out)
-    for failure in failures[:10]:
-        print(f"left out {failure['what']}: {failure['reason']}")
-    if len(failures) > 10:
-        print(f"... and {len(failures) - 10} more, see {job.out}/{shards.FAILURES_FILE}")
+    schema.tell(schema.failures(job.out), job.out)
     return card
 
 

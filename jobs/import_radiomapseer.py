@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import Field
 
 from raymap.config import from_command_line
-from raymap.data import radiomapseer_import, shards
+from raymap.data import radiomapseer_import, schema, shards
 from raymap.data.radiomapseer_import import ImportPlan
 from raymap.data.schema import DatasetCard
 from raymap.runtime import cluster
@@ -56,11 +56,7 @@ def _tell(card: DatasetCard, out: str, num_tried: int, per_second: float) -> Non
     print(f"{num_rows} of {num_tried} maps from {num_cities} cities to {out}, {per_second:.0f} per second")
     for name, split in card.splits.items():
         print(f"{name}: {split.num_rows} maps from {len(split.scenes)} cities")
-    failures = shards.quarantined(out)
-    for failure in failures[:10]:
-        print(f"left out {failure['what']}: {failure['reason']}")
-    if len(failures) > 10:
-        print(f"... and {len(failures) - 10} more, see {out}/{shards.FAILURES_FILE}")
+    schema.tell(schema.failures(out), out)
 
 
 if __name__ == "__main__":

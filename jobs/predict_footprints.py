@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import footprints, geotiff
+from raymap.data import footprints, geotiff, schema
 from raymap.data.place import transmitter_at
 from raymap.propagation import dominant_path
 
@@ -54,10 +54,7 @@ def main(argv: Sequence[str]) -> Path:
         f"{town.num_buildings} buildings, {town.num_default_heights} of them without a height taken as "
         f"{job.default_height_m:g} m; {town.num_outside} outside the map, {town.num_other} features are no buildings"
     )
-    for failure in town.failures[:10]:
-        print(f"left out {failure.what}: {failure.reason}")
-    if len(town.failures) > 10:
-        print(f"... and {len(town.failures) - 10} more")
+    schema.tell(town.failures)
     low_db, high_db = outdoors_db.min(), outdoors_db.max()
     print(f"{rows}x{columns} cells of {job.cell_m:g} m, gain {low_db:.1f} to {high_db:.1f} dB, {path}")
     return path

@@ -7,13 +7,13 @@ are vehicles. Tags of the file name the frequency, the transmitter and the quant
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from raymap import units
 from raymap.data.place import Place
+from raymap.data.schema import whole
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 _BANDS = {"gain_db": "dB", "building_m": "m", "vehicle_m": "m"}
@@ -50,21 +50,17 @@ def write(path: str | Path, radio_map: RadioMap, place: Place, transmitter: Tran
         "transmitter_lonlat": json.dumps((lon, lat)),
         "transmitter_power_dbm": repr(float(transmitter.power_dbm)),
     }
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with rasterio.open(
-            temporary, "w", driver="GTiff", dtype="float32", count=len(bands), height=scene.grid.shape[0],
-            width=scene.grid.shape[1], crs=place.crs, transform=rasterio.Affine(*place.transform), nodata=np.nan,
-            compress="deflate", predictor=3,
-        ) as file:  # fmt: skip
-            for number, (name, values) in enumerate(bands.items(), 1):
-                file.write(values, number)
-                file.set_band_description(number, name)
-                file.set_band_unit(number, _BANDS[name])
-            file.update_tags(**tags)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    profile = {
+        "driver": "GTiff", "dtype": "float32", "count": len(bands), "height": scene.grid.shape[0],
+        "width": scene.grid.shape[1], "crs": place.crs, "transform": rasterio.Affine(*place.transform),
+        "nodata": np.nan, "compress": "deflate", "predictor": 3,
+    }  # fmt: skip
+    with whole(path) as temporary, rasterio.open(temporary, "w", **profile) as file:
+        for number, (name, values) in enumerate(bands.items(), 1):
+            file.write(values, number)
+            file.set_band_description(number, name)
+            file.set_band_unit(number, _BANDS[name])
+        file.update_tags(**tags)
     return path
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,13 +20,11 @@ from pydantic import Field, ValidationError
 
 from raymap.config import Settings
 from raymap.data.channel import Channel
-from raymap.data.schema import Failure, tensor_column, tensor_type, to_columns, write_text
+from raymap.data.schema import Failure, tensor_column, tensor_type, to_columns, whole, write_failures, write_text
 from raymap.scene import PathKind, Paths
 
 SCHEMA_VERSION = 1
 CARD_FILE = "points.json"
-#: What could not be imported, one JSON object per line; the name that :func:`raymap.data.reader.quarantined` reads.
-FAILURES_FILE = "quarantine.jsonl"
 #: Tensors per row: type, and shape behind the path axis (None: the row has no path axis, but three coordinates).
 COLUMNS: dict[str, tuple[type, tuple[int, ...] | None]] = {
     "receiver_m": (np.float32, None), "transmitter_m": (np.float32, None), "gain_re": (np.float32, ()),
@@ -132,19 +128,13 @@ def write(
             names.add(entry[0])
             links[split].append(_write_link(folder, f"{split}/{len(links[split]):05d}.parquet", *entry, num_paths))
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FAILURES_FILE, "".join(json.dumps(failure._asdict()) + "\n" for failure in failed))
+    write_failures(folder, failed)
     if not names:
         reasons = "; ".join(f"{failure.what}: {failure.reason}" for failure in failed[:3])
         raise ValueError(f"no channel could be written to {folder}: {reasons or 'none was given'}")
     card = _card(links, failed, name=name, num_paths=num_paths, sources=tuple(sources), attribution=attribution)
     write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return card
-
-
-def failures(folder: str | Path) -> list[Failure]:
-    """What could not be imported into the dataset in ``folder``, and why. Empty if there is nothing, or no list."""
-    path = Path(folder) / FAILURES_FILE
-    return [Failure(**json.loads(line)) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def _card(links: Mapping[str, Sequence[Link]], failed: Sequence[Failure], **about) -> PointsCard:
@@ -222,17 +212,13 @@ def _fingerprint(frequency_hz: float, columns: Mapping[str, np.ndarray]) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    """Parquet under a temporary name, then renamed: a file is visible only when it is whole."""
+    """Parquet; a file is visible only when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with whole(path) as temporary:
         pq.write_table(
             table, temporary, row_group_size=_ROW_GROUP, compression="zstd", use_dictionary=["channel"],
             write_page_checksum=True,
         )  # fmt: skip
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(folder: str | Path, split: str) -> Iterator[tuple[str, Channel]]:

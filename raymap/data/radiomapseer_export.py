@@ -19,7 +19,6 @@ often. What is lost is counted in ``Export.changes``:
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,6 @@ from typing import Any, Literal
 from raymap.data import radiomapseer_splits, schema, shard_file
 from raymap.data.radiomapseer import SIMULATIONS, Export
 from raymap.data.radiomapseer_writer import MapWriter
-from raymap.data.reader import FAILURES_FILE
 from raymap.data.schema import DatasetCard, Failure
 
 #: Which simulation of RadioMapSeer a kind of map stands in for.
@@ -99,7 +97,7 @@ def write(
     if not writer.maps:
         reasons = "; ".join(f"{failure.what}: {failure.reason}" for failure in failures[:3])
         raise ValueError(f"no map could be written to {folder}: {reasons or 'there were no rows'}")
-    schema.write_text(folder / FAILURES_FILE, "".join(json.dumps(failure._asdict()) + "\n" for failure in failures))
+    schema.write_failures(folder, failures)
     return writer.finish(
         name=name, kind=kind, simulation=simulation, sources=tuple(sources), attribution=attribution,
         fingerprint=fingerprint,

@@ -20,12 +20,11 @@ from raymap import units
 from raymap.config import OutlineConfig
 from raymap.data import shard_file
 from raymap.data.batch import MapBatch, add_visibility, from_columns
-from raymap.data.schema import DatasetCard, to_columns, write_text
+from raymap.data.schema import FAILURES_FILE, DatasetCard, to_columns, write_text
 from raymap.data.shard_file import SetAside
 from raymap.physics import helmholtz
 
 #: What generation and imports could not make, one JSON object per line.
-FAILURES_FILE = "quarantine.jsonl"
 _ASIDE_SUFFIX = ".set-aside.json"
 
 log = logging.getLogger(__name__)

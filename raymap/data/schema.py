@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 SCHEMA_VERSION = 1
 CARD_FILE = "dataset.json"
+#: What could not become rows, one JSON object per line.
+FAILURES_FILE = "quarantine.jsonl"
 
 #: Columns of one number or name per row.
 SCALARS = {"scene": pa.string(), "tx_id": pa.int32(), "cell_m": pa.float32(), "frequency_hz": pa.float64()}
@@ -41,6 +44,27 @@ class Failure(NamedTuple):
 
     what: str
     reason: str
+
+
+def write_failures(folder: Path, failed: Iterable[Failure]) -> None:
+    """List what failed while the dataset in ``folder`` was made, one JSON object per line."""
+    lines = [json.dumps(failure._asdict()) + "\n" for failure in failed]
+    write_text(folder / FAILURES_FILE, "".join(lines))
+
+
+def failures(folder: str | Path) -> list[Failure]:
+    """What failed while the dataset in ``folder`` was made. Empty if there is nothing, or no list."""
+    path = Path(folder) / FAILURES_FILE
+    entries = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return [Failure(entry["what"], entry["reason"]) for entry in entries]
+
+
+def tell(failed: Sequence[Failure], folder: str | Path | None = None) -> None:
+    """Print the first ten failures, a line each, then how many more there are, and the list in ``folder`` if given."""
+    for failure in failed[:10]:
+        print(f"left out {failure.what}: {failure.reason}")
+    if len(failed) > 10:
+        print(f"... and {len(failed) - 10} more" + (f", see {folder}/{FAILURES_FILE}" if folder else ""))
 
 
 def tensor_type(dtype: Any, shape: Sequence[int]) -> pa.DataType:
@@ -285,9 +309,19 @@ class DatasetCard(Settings):
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: into a temporary name beside it, then rename."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; the file appears under its own name when the block ends well."""
     # A random name: two machines may share the folder and a process number.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file :func:`whole` or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(text)

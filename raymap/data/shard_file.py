@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +65,7 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], f
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write Parquet under a temporary name, then rename: a shard is visible only when it is whole."""
+    """Write Parquet; a shard is visible only when it is whole."""
     # Nested columns are named by their path: "gain_db" alone would silently select nothing.
     floats = [
         f"{field.name}.list.element"
@@ -75,8 +73,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         if isinstance(field.type, pa.FixedShapeTensorType) and pa.types.is_floating(field.type.value_type)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with schema.whole(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -87,9 +84,6 @@ def write_table(path: Path, table: pa.Table) -> None:
             use_byte_stream_split=floats,
             write_page_checksum=True,
         )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_footer(path: Path) -> Footer | None:

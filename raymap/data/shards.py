@@ -22,15 +22,15 @@ import numpy as np
 
 from raymap.config import OutlineConfig, Settings
 from raymap.data import shard_file, sources
-from raymap.data.reader import FAILURES_FILE, ShardReader, batches, quarantined
-from raymap.data.schema import CARD_FILE, DatasetCard, Failure, Split, fingerprint, write_text
+from raymap.data.reader import ShardReader, batches, quarantined
+from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint, write_text
 from raymap.data.shard_file import Footer
 from raymap.propagation import city
 
 if TYPE_CHECKING:
     import ray.data
 
-__all__ = ["FAILURES_FILE", "batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
+__all__ = ["batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
 
 PLAN_FILE = "plan.json"
 OUTLINES_FILE = "outlines.json"

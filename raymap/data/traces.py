@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raymap.data.channel import Channel
+from raymap.data.schema import whole, write_text
 from raymap.propagation.sionna_paths import joined
 from raymap.scene import Paths, Transmitter
 
@@ -50,7 +49,7 @@ def start(folder: Path, about: dict[str, Any]) -> None:
             told = ", ".join(f"{key} is {found.get(key)!r} and not {about.get(key)!r}" for key in differ)
             raise ValueError(f"{folder} holds another trace: {told}")
         return
-    _replace(path, lambda temporary: temporary.write_text(json.dumps(about, indent=2) + "\n"))
+    write_text(path, json.dumps(about, indent=2) + "\n")
 
 
 def missing(folder: Path, num_parts: int) -> list[int]:
@@ -61,7 +60,8 @@ def missing(folder: Path, num_parts: int) -> list[int]:
 def write_part(folder: Path, part: int, receivers_m: np.ndarray, paths: Paths) -> None:
     """Writes one part, visible only when whole."""
     columns = {name: getattr(paths, name) for name in _FIELDS}
-    _replace(_part(folder, part), lambda temporary: _savez(temporary, receivers_m=receivers_m, **columns))
+    with whole(_part(folder, part)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, receivers_m=receivers_m, **columns)
 
 
 def read_part(folder: Path, part: int) -> tuple[np.ndarray, Paths]:
@@ -93,17 +93,3 @@ def read(folder: str | Path, partial: bool = False) -> Traced:
 
 def _part(folder: Path, part: int) -> Path:
     return folder / f"part-{part:05d}.npz"
-
-
-def _savez(path: Path, **columns: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, **columns)
-
-
-def _replace(path: Path, write) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ card: every statement is checked on the stored numbers, each with a reason that 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from raymap import units
 from raymap.data import schema
-from raymap.data.reader import ShardReader
+from raymap.data.reader import ShardReader, quarantined
 from raymap.data.schema import DatasetCard
 
 #: Furthest that the brightest cell of a sound map may lie from its transmitter, in the median over maps [cells].
@@ -78,15 +79,20 @@ def validate(folder: str | Path) -> Validation:
     seen = _Seen()
     facts: dict[str, SplitFacts] = {}
     for split in card.splits:
-        reader = ShardReader(folder, split, quarantine=Path(folder) / "validate")
-        shares = [_look(split, columns, card, seen) for columns in reader]
-        lost = card.split(split).num_rows - sum(len(share.brightest_cells) for share in shares)
-        if lost:
-            findings.append(Finding("error", split, f"{lost} of {card.split(split).num_rows} rows cannot be used"))
+        with tempfile.TemporaryDirectory() as aside:
+            shares = [_look(split, columns, card, seen) for columns in ShardReader(folder, split, quarantine=aside)]
+            findings += [
+                Finding("error", f"{entry['shard']}, {_row_or_all(entry['row'])}", entry["reason"])
+                for entry in quarantined(aside)
+            ]
         if shares:
             facts[split] = _facts(shares, len(card.split(split).scenes))
             findings += _judge(split, shares, facts[split])
     return Validation((*findings, *seen.findings(), *_range(card, facts)), facts)
+
+
+def _row_or_all(row: int | None) -> str:
+    return "all rows" if row is None else f"row {row}"
 
 
 class _Seen:
@@ -109,9 +115,10 @@ class _Seen:
             elif row_hash in self.rows:
                 self.twice.append(Finding("error", where, f"the same map as {self.rows[row_hash]}"))
             self.keys[scene, tx_id] = self.rows[row_hash] = where
-            city = _city_hash(columns["building_m"][index])
-            self.cities[city].add(split)
-            self.examples.setdefault(city, scene)
+            if (columns["building_m"][index] > 0).any():  # open ground is no city
+                city = _city_hash(columns["building_m"][index])
+                self.cities[city].add(split)
+                self.examples.setdefault(city, scene)
 
     def findings(self) -> list[Finding]:
         leaks = [
@@ -123,9 +130,7 @@ class _Seen:
 
 
 def _city_hash(building_m: np.ndarray) -> str:
-    """Equal for the 8 symmetries of one raster of buildings; rasters without buildings are never equal to others."""
-    if not (building_m > 0).any():
-        return hashlib.sha256(np.random.default_rng().bytes(16)).hexdigest()
+    """Equal for the 8 symmetries of one raster of buildings."""
     turned = [np.rot90(flipped, quarter) for flipped in (building_m, building_m.T) for quarter in range(4)]
     little = np.dtype("<f4")
     return min(

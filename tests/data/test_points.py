@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raymap.data import points
+from raymap.data import points, schema
 from raymap.data.channel import Channel
 from raymap.data.reader import quarantined
 from raymap.data.schema import Failure
@@ -74,7 +74,7 @@ def test_the_card_counts_what_is_there(dataset, channels):
         kinds = channel.paths.kind[channel.paths.valid]
         assert link.num_paths_by_kind == {kind.name.lower(): int((kinds == kind).sum()) for kind in PathKind}
         assert link.num_paths_left_out == 0 and link.frequency_hz == channel.frequency_hz
-    assert card.num_failures == 1 and points.failures(dataset) == [Failure("room/9", "no door")]
+    assert card.num_failures == 1 and schema.failures(dataset) == [Failure("room/9", "no door")]
     assert quarantined(dataset) == [{"what": "room/9", "reason": "no door"}]
 
 

@@ -109,7 +109,9 @@ def test_rows_that_cannot_be_read_are_counted_and_the_rest_is_checked(tmp_path, 
     write(tmp_path, solved)
     (tmp_path / "test/00000.parquet").write_bytes(b"PAR1")
     found = validate.validate(tmp_path)
-    assert ("error", "test") in whats(found) and "2 of 2" in found.findings[0].reason
+    (finding,) = found.findings
+    assert finding[:2] == ("error", "test/00000.parquet, all rows") and finding.reason
+    assert not found.sound and not list(tmp_path.glob("*aside*")), "a dataset is read, not written to"
     assert set(found.facts) == {"train"}
 
 

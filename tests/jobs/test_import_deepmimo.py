@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raymap import units
-from raymap.data import deepmimo, points
+from raymap.data import deepmimo, points, schema
 from raymap.data.channel import Channel
 from raymap.scene import Paths
 
@@ -63,7 +63,7 @@ def test_pairs_become_channels_and_a_broken_one_is_listed(job, folder, tmp_path,
     assert "2 of 3 channels, 24 receivers" in capsys.readouterr().out
     assert [link.name for link in card.splits["train"]] == ["town/t000_tx000_r001", "town/t000_tx002_r001"]
     assert card.share_without_path == 1 / 12 and "Test Tracer 1.0" in card.attribution
-    (failure,) = points.failures(tmp_path / "out")
+    (failure,) = schema.failures(tmp_path / "out")
     assert failure.what == "t000_tx001_r001" and broken.name in failure.reason
     for (_, channel), tx in zip(points.read(tmp_path / "out", "train"), (0, 2), strict=True):
         wanted = deepmimo.read(folder, tx=tx)
@@ -80,10 +80,10 @@ def test_a_pair_that_contradicts_its_positions_is_listed_unless_asked_otherwise(
     card = job.main(["--folder", str(folder), "--out", str(out), "--split", "test", "--num_paths", "2"])
     assert len(card.splits["test"]) == 2 and card.num_paths == 2
     assert [link.num_paths_left_out for link in card.splits["test"]] == [11 * 2, 11 * 5]
-    (failure,) = points.failures(out)
+    (failure,) = schema.failures(out)
     assert failure.what == "t000_tx002_r001" and "off by" in failure.reason and "departure" in failure.reason
     card = job.main(["--folder", str(folder), "--out", str(tmp_path / "all"), "--no-check_line_of_sight"])
-    assert len(card.splits["train"]) == 3 and points.failures(tmp_path / "all") == []
+    assert len(card.splits["train"]) == 3 and schema.failures(tmp_path / "all") == []
 
 
 def test_a_folder_without_anything_usable_is_refused(job, folder, tmp_path):
