@@ -93,11 +93,8 @@ def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
     Raises ValueError for a transmitter outside the map or inside a building.
     """
     constants = constants or Constants()
-    scene.require_outdoor(transmitter)
-    cell_m, outdoor = scene.grid.cell_m, scene.outdoor
-    x_m, y_m, height_m = transmitter.xyz_m
-    row, column = visibility.snap((y_m / cell_m, x_m / cell_m), scene.grid.shape)
-    lit = visibility.line_of_sight(~outdoor, (row, column))
+    cell_m, outdoor, height_m = scene.grid.cell_m, scene.outdoor, transmitter.xyz_m[2]
+    row, column, lit = _sight(scene, transmitter)
     reference_db = units.free_space_loss_db(1.0, scene.frequency_hz)
 
     distance_m = pathloss.distance_m(scene.grid.shape, cell_m, (column * cell_m, row * cell_m))
@@ -118,11 +115,8 @@ def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
 def terms(scene: Scene, transmitter: Transmitter, *, constants: Constants | None = None) -> Terms:
     """The paths that ``constants`` choose, taken apart. Vehicles are not looked at. Raises ValueError as `solve`."""
     constants = constants or Constants()
-    scene.require_outdoor(transmitter)
-    cell_m, outdoor = scene.grid.cell_m, scene.outdoor
-    x_m, y_m, height_m = transmitter.xyz_m
-    row, column = visibility.snap((y_m / cell_m, x_m / cell_m), scene.grid.shape)
-    lit = visibility.line_of_sight(~outdoor, (row, column))
+    cell_m, outdoor, height_m = scene.grid.cell_m, scene.outdoor, transmitter.xyz_m[2]
+    row, column, lit = _sight(scene, transmitter)
     ceiling_db = -units.GAIN_FLOOR_DB - units.free_space_loss_db(1.0, scene.frequency_hz)
     corners, labels, _, _, choice = _street_paths(scene, _NO_VEHICLE, lit, row, column, ceiling_db, constants)
     street_m, street_weights = street.street_terms(corners, labels, choice, cell_m, np.array(constants.bend_deg))
@@ -131,6 +125,14 @@ def terms(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
         np.array(constants.roof_bend_deg),
     )  # fmt: skip
     return Terms(lit, street_m, street_weights, roof_m, roof_weights)
+
+
+def _sight(scene: Scene, transmitter: Transmitter) -> tuple[float, float, np.ndarray]:
+    """Row and column of an outdoor transmitter, snapped to the lattice, and the cells (H, W) that it sees."""
+    scene.require_outdoor(transmitter)
+    x_m, y_m, _ = transmitter.xyz_m
+    row, column = visibility.snap((y_m / scene.grid.cell_m, x_m / scene.grid.cell_m), scene.grid.shape)
+    return row, column, visibility.line_of_sight(~scene.outdoor, (row, column))
 
 
 #: Tells the kernels not to look for vehicles.
