@@ -41,9 +41,10 @@ class ModelConfig(Settings):
 
 
 class OutlineConfig(Settings):
-    """How the k² outline is computed from a gain map; see :func:`raymap.physics.helmholtz.outline`."""
+    """How the outline is computed from a gain map: by :func:`raymap.physics.helmholtz.outline`, or, to compare with,
+    by a detector of :mod:`raymap.physics.edges`."""
 
-    kind: Literal["k_log", "k_eff", "reference"] = "k_log"
+    kind: Literal["k_log", "k_eff", "reference", "canny", "lbp"] = "k_log"
 
 
 class DataConfig(Settings):

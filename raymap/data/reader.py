@@ -22,7 +22,7 @@ from raymap.data import shard_file
 from raymap.data.batch import MapBatch, add_visibility, from_columns
 from raymap.data.schema import FAILURES_FILE, DatasetCard, to_columns, write_text
 from raymap.data.shard_file import SetAside
-from raymap.physics import helmholtz
+from raymap.physics import edges, helmholtz
 
 #: What generation and imports could not make, one JSON object per line.
 _ASIDE_SUFFIX = ".set-aside.json"
@@ -131,9 +131,14 @@ def quarantined(folder: str | Path) -> list[dict[str, Any]]:
     return entries
 
 
+_DETECTORS = {"canny": edges.canny, "lbp": edges.local_binary_pattern}
+
+
 def true_outline(columns: Mapping[str, np.ndarray], cell_m: float, config: OutlineConfig) -> np.ndarray:
-    """(B, H, W) float32 in [0, 1]: the k² outline of the true maps. A target, never an input."""
+    """(B, H, W) float32 in [0, 1]: the outline of the true maps. A target, never an input."""
     valid = columns["valid"] == 1
+    if config.kind in _DETECTORS:
+        return _DETECTORS[config.kind](columns["gain_db"], valid)
     # Only the released script's rule reads buildings: it sees them black, as the field's pictures show them.
     gain_db = np.where(valid, columns["gain_db"], np.float32(units.GAIN_FLOOR_DB))
     cells = (columns["tx_xyz_m"][:, 1::-1].astype(np.float64) / cell_m).astype(np.int64)

@@ -15,7 +15,7 @@ from raymap.data import schema, shard_file, shards, sources
 from raymap.data.batch import add_visibility, from_columns
 from raymap.data.reader import ShardReader, batches, quarantined
 from raymap.data.schema import DatasetCard, Failure
-from raymap.physics import helmholtz
+from raymap.physics import edges, helmholtz
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 SHAPE, CELL_M = (10, 14), 4.0
@@ -193,6 +193,14 @@ def test_the_outline_column_is_the_physics(dataset, rows, kind):
         wanted = helmholtz.outline(gain_db, CELL_M, kind=kind, valid=values["valid"] == 1, transmitter=cell)
         np.testing.assert_allclose(columns["outline"][index], wanted, atol=1e-6)
     assert columns["outline"].dtype == np.float32
+
+
+@pytest.mark.parametrize("kind, detect", [("canny", edges.canny), ("lbp", edges.local_binary_pattern)])
+def test_the_outline_column_may_be_a_detectors(dataset, rows, kind, detect):
+    columns = merged(ShardReader(dataset, "train", outline=OutlineConfig(kind=kind)))
+    wanted = detect(rows[7]["gain_db"], rows[7]["valid"] == 1)
+    assert wanted.any()
+    np.testing.assert_array_equal(columns["outline"][7], wanted)
 
 
 def test_fewer_scenes_are_part_of_more(dataset):
