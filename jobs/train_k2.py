@@ -11,7 +11,7 @@ import sys
 
 from raymap import recipes
 from raymap.config import from_command_line, sized
-from raymap.runtime.k2 import train_k2
+from raymap.runtime.method import train_and_score
 
 if __name__ == "__main__":
-    train_k2(from_command_line(*sized(recipes.k2, sys.argv[1:], default="demo")))
+    train_and_score(from_command_line(*sized(recipes.k2, sys.argv[1:], default="demo")), "RadioDiff-k²")

@@ -57,6 +57,9 @@ class DataConfig(Settings):
     augment: bool = Field(True, description="draw one of the 8 symmetries of the square for every sample")
     outline: OutlineConfig = OutlineConfig()
     predicted_outlines: str | None = Field(None, description="folder of outlines that DM1 generated for this dataset")
+    true_outlines: bool = Field(
+        False, description="feed the true outline as if DM1 had drawn it: an upper bound to compare with, no method"
+    )
     max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
     materialize: bool = Field(
         True, description="keep the prepared split in the object store; off for sets that do not fit"

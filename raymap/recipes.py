@@ -12,8 +12,9 @@ from typing import Literal
 from raymap.config import DataConfig, OptimConfig, Stage, WorkersConfig
 from raymap.data import sources
 from raymap.models.radiodiff import RadioDiff
+from raymap.models.regression import Regression
 from raymap.models.vae import Vae
-from raymap.runtime.k2 import K2Job
+from raymap.runtime.method import K2Job, LatentJob, MethodJob
 
 Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
@@ -165,3 +166,40 @@ def k2(size: Size) -> K2Job:
     if size not in K2_SIZES:
         raise ValueError(f"unknown size {size!r}; allowed: {', '.join(K2_SIZES)}")
     return K2_SIZES[size]()
+
+
+def radiodiff(size: Size) -> LatentJob:
+    """RadioDiff as published, with K2's networks and budget: buildings, vehicles and transmitter, nothing else.
+
+    DM1's steps go to the one stage there is. Raises ValueError for an unknown size.
+    """
+    whole = k2(size)
+    inputs = {"inputs": ENVIRONMENT, "prior": False}
+    model = whole.map.model.model_copy(update=inputs)
+    stage = Stage[RadioDiff.Config](model=model, optim=_both_budgets(whole))
+    return LatentJob(autoencoder=whole.autoencoder, map=stage, **_shared(whole, "radiodiff"))
+
+
+def regression(size: Size) -> MethodJob[Regression.Config]:
+    """K2's body, inputs and budget without diffusion, outline or autoencoder. Raises ValueError for an unknown size."""
+    whole = k2(size)
+    body = whole.map.model
+    shared = body.model_dump(include={"cell_m", "widths", "num_blocks", "stem", "prior", "views"})
+    model = Regression.Config(inputs=whole.outline.model.inputs, patch=_patch(whole.autoencoder.model), **shared)
+    stage = Stage[Regression.Config](model=model, optim=_both_budgets(whole))
+    return MethodJob[Regression.Config](map=stage, **_shared(whole, "regression"))
+
+
+def _both_budgets(whole: K2Job) -> OptimConfig:
+    num_steps = whole.outline.optim.num_steps + whole.map.optim.num_steps
+    return whole.map.optim.model_copy(update={"num_steps": num_steps})
+
+
+def _patch(autoencoder: Vae.Config) -> int:
+    return autoencoder.patch * 2 ** (len(autoencoder.channels) - 1)
+
+
+def _shared(whole: K2Job, method: str) -> dict:
+    """What another method takes over from K2's job of the same size; the dataset lies where K2's does."""
+    data = whole.data.model_copy(update={"folder": whole.data.folder or f"{whole.storage}/{whole.name}/data"})
+    return {"name": f"{whole.name}-{method}", "data": data, "plan": whole.plan, "workers": whole.workers}

@@ -9,7 +9,7 @@ from raymap import recipes
 from raymap.config import from_command_line
 from raymap.data.batch import from_scenes
 from raymap.models import base
-from raymap.runtime.k2 import K2Job
+from raymap.runtime.method import K2Job
 from raymap.scene import Grid, Scene, Transmitter
 
 SIZES = tuple(recipes.K2_SIZES)

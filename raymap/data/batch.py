@@ -27,6 +27,14 @@ CHANNELS = {"bearing": 2}
 TARGETS = ("gain", "outline")
 
 
+def require_inputs(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if all are known inputs. Raises ValueError naming those that are not, or if there is none."""
+    unknown = [name for name in names if name not in INPUTS]
+    if unknown or not names:
+        raise ValueError(f"inputs {unknown or '()'} not allowed; choose from {', '.join(INPUTS)}")
+    return names
+
+
 @dataclass(frozen=True, eq=False)
 class MapBatch:
     """A batch of maps on one grid. Every raster is (B, 1, H, W) float32 in [-1, 1].

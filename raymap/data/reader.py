@@ -43,13 +43,17 @@ class ShardReader:
         *,
         outline: OutlineConfig | None = None,
         predicted_outlines: str | Path | None = None,
+        true_outlines: bool = False,
         quarantine: str | Path | None = None,
         max_scenes: int | None = None,
     ) -> None:
+        if true_outlines and (predicted_outlines or not outline):
+            raise ValueError("true_outlines needs an outline to compute, and takes the place of predicted_outlines")
         self.folder = Path(folder).resolve()
         self.card = DatasetCard.load(self.folder)
         self.split = split
         self.outline = outline
+        self.oracle = true_outlines
         self.predicted = Path(predicted_outlines).resolve() if predicted_outlines else None
         self.quarantine = Path(quarantine).resolve() if quarantine else None
         self.shards = sorted(self.card.split(split).shards)
@@ -71,6 +75,8 @@ class ShardReader:
         columns = add_visibility(columns)
         if self.outline:
             columns["outline"] = true_outline(columns, self.card.cell_m, self.outline)
+        if self.oracle:
+            columns["outline_predicted"] = columns["outline"].copy()
         return columns
 
     def require_rows(self) -> None:

@@ -206,16 +206,18 @@ def stream(
     *,
     outline: OutlineConfig | None = None,
     predicted_outlines: str | Path | None = None,
+    true_outlines: bool = False,
     quarantine: str | Path | None = None,
     max_scenes: int | None = None,
     materialize: bool = False,
 ) -> ray.data.Dataset:
     """The maps of a split as a Ray Dataset in the order of (shard, row): the stored columns and ``line_of_sight``.
 
-    ``outline``: also the true k² outline, column ``outline``. ``predicted_outlines``: a folder of
-    :func:`write_outlines`, column ``outline_predicted``. ``max_scenes``: so many scenes, the same ones every time, and
-    a larger number contains those of a smaller one. ``materialize``: keep the result in the object store, for sets
-    that fit; later passes then read nothing.
+    ``outline``: also the true outline, column ``outline``. ``predicted_outlines``: a folder of :func:`write_outlines`,
+    column ``outline_predicted``. ``true_outlines``: the true outline in that column, as if DM1 had drawn it perfectly:
+    the upper bound of an outline study, and no method. ``max_scenes``: so many scenes, the same ones every time, and a
+    larger number contains those of a smaller one. ``materialize``: keep the result in the object store, for sets that
+    fit; later passes then read nothing.
 
     Shards and rows that cannot be used are set aside: listed under ``quarantine`` (see :func:`quarantined`), logged
     if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left.
@@ -223,8 +225,8 @@ def stream(
     import ray.data
 
     reader = ShardReader(
-        folder, split, outline=outline, predicted_outlines=predicted_outlines, quarantine=quarantine,
-        max_scenes=max_scenes,
+        folder, split, outline=outline, predicted_outlines=predicted_outlines, true_outlines=true_outlines,
+        quarantine=quarantine, max_scenes=max_scenes,
     )  # fmt: skip
     reader.require_rows()
     shards = [{"shard": shard} for shard in reader.shards]

@@ -17,11 +17,26 @@ from torch import Tensor
 
 from raymap import diffusion
 from raymap.config import ModelConfig
-from raymap.data.batch import CHANNELS, INPUTS, MapBatch, symmetry
+from raymap.data.batch import CHANNELS, MapBatch, require_inputs, symmetry
 from raymap.models.base import Predictor
 from raymap.models.pathloss import Obstructed
 from raymap.models.vae import Vae, load_weights
 from raymap.nn.unet import ConditionalUNet
+
+#: Number of views of a scene -> the symmetries of the rectangle that a prediction is the mean of.
+MIRRORS = {1: (0,), 2: (0, 3), 4: (0, 1, 2, 3)}
+
+
+def require_cells(batch: MapBatch, cell_m: float, multiple: int) -> None:
+    """Raises ValueError for maps of another cell length than ``cell_m`` [m], or of sides that are no ``multiple``."""
+    if abs(batch.cell_m - cell_m) > 1e-3 * cell_m:
+        raise ValueError(
+            f"the model was trained on {cell_m:g} m cells, this map has {batch.cell_m:g} m; "
+            f"coarsen the scene (Scene.coarsen) or train at this cell size"
+        )
+    shape = tuple(batch.building.shape[-2:])
+    if any(size % multiple for size in shape):
+        raise ValueError(f"map of {shape} cells: both sides must be multiples of {multiple}")
 
 
 class RadioDiff(Predictor):
@@ -54,13 +69,7 @@ class RadioDiff(Predictor):
                 raise ValueError(f"the path loss prior explains a gain, not target={self.target!r}")
             return self
 
-        @field_validator("inputs")
-        @classmethod
-        def _known(cls, inputs: tuple[str, ...]) -> tuple[str, ...]:
-            unknown = [name for name in inputs if name not in INPUTS]
-            if unknown or not inputs:
-                raise ValueError(f"inputs {unknown or '()'} not allowed; choose from {', '.join(INPUTS)}")
-            return inputs
+        _known = field_validator("inputs")(require_inputs)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -117,14 +126,7 @@ class RadioDiff(Predictor):
 
     def _network(self, batch: MapBatch):
         """(c_in·z_t, t) -> raw heads, with the condition of this batch computed once."""
-        if abs(batch.cell_m - self.config.cell_m) > 1e-3 * self.config.cell_m:
-            raise ValueError(
-                f"the model was trained on {self.config.cell_m:g} m cells, this map has {batch.cell_m:g} m; "
-                f"coarsen the scene (Scene.coarsen) or train at this cell size"
-            )
-        shape, factor = tuple(batch.building.shape[-2:]), self.autoencoder.factor
-        if any(size % factor for size in shape):
-            raise ValueError(f"map of {shape} cells: both sides must be multiples of {factor}")
+        require_cells(batch, self.config.cell_m, self.autoencoder.factor)
         condition = self.unet.condition(batch.stack(self.config.inputs))
         return lambda z_t, t: self.unet(z_t, t, condition)
 
@@ -135,8 +137,7 @@ class RadioDiff(Predictor):
         With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
         """
         batch = batch.blind()
-        mirrors = {1: (0,), 2: (0, 3), 4: (0, 1, 2, 3)}[self.config.views]
-        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in mirrors]
+        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in MIRRORS[self.config.views]]
         return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:

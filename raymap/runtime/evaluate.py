@@ -90,27 +90,14 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
     card = DatasetCard.load(data)
     if split not in card.splits:
         raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
-    cluster.connect(min_cpus=2)
-    from ray.data import ActorPoolStrategy
-
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
-    laws = _fit_laws(data, "train" if "train" in card.splits else split, out)
-    dataset = shards.stream(data, split, outline=_outline_config(folders), quarantine=str(out / "quarantine"))
-    table = dataset.map_batches(
-        Scorer,
-        batch_size=16,
-        compute=ActorPoolStrategy(size=1),
-        fn_constructor_kwargs={"models": {**laws, **folders}},
-    ).to_pandas()
-    rows = table.drop(columns="json").join(_expand(table["json"]))
+    laws = fit_laws(data, "train" if "train" in card.splits else split, out / "laws")
+    outline = _outline_config(folders)
+    rows = score_rows({**laws, **folders}, data, split, outline=outline, quarantine=out / "quarantine")
     rows.to_parquet(out / "metrics.parquet", index=False)
-
+    dataset = shards.stream(data, split, outline=outline, quarantine=str(out / "quarantine"))
     examples = _examples(rows, next(iter(models), None), dataset, num_pictures)
-    costs = {name: cost(model, _head(examples)) for name, model in
-             {**{name: base.load(Path(folder)) for name, folder in laws.items()}, **loaded}.items()}  # fmt: skip
-    for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
-        rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
     found = summary.summarise(
         rows,
         dataset=f"{card.name} ({card.fingerprint[:12]})",
@@ -123,6 +110,37 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
     summary.write_metrics(out, found)
     _report(out, found, rows, card, examples, loaded, "train" in card.splits)
     return found
+
+
+def score_rows(
+    folders: Mapping[str, str],
+    data: str,
+    split: str,
+    *,
+    outline: OutlineConfig,
+    true_outlines: bool = False,
+    quarantine: Path | None = None,
+):
+    """A DataFrame with one row per model (name -> folder) and map: all scores, and what a prediction costs.
+
+    ``outline``: what outlines are scored against. ``true_outlines``: models are given the true one as DM1's, which
+    makes their scores an upper bound and no result.
+    """
+    cluster.connect(min_cpus=2)
+    from ray.data import ActorPoolStrategy
+
+    dataset = shards.stream(
+        data, split, outline=outline, true_outlines=true_outlines, quarantine=quarantine and str(quarantine)
+    )
+    table = dataset.map_batches(
+        Scorer, batch_size=16, compute=ActorPoolStrategy(size=1), fn_constructor_kwargs={"models": folders}
+    ).to_pandas()
+    rows = table.drop(columns="json").join(_expand(table["json"]))
+    one = from_columns({key: np.stack([value]) for key, value in dataset.take(1)[0].items()}).blind()
+    costs = {name: cost(base.load(Path(folder)), one) for name, folder in folders.items()}
+    for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
+        rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
+    return rows
 
 
 def _expand(encoded):
@@ -140,13 +158,13 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
     return OutlineConfig()
 
 
-def _fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
+def fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
     """Fit and save the floors and the obstruction law on a split; name -> folder."""
     folders = {}
     for name, kind in LAWS.items():
         floor = kind(kind.Config())
         floor.prepare(shards.batches(shards.stream(data, split), 64))
-        folder = out / "laws" / kind.Config.model_fields["kind"].default
+        folder = out / kind.Config.model_fields["kind"].default
         base.save(floor, folder)
         folders[name] = str(folder)
     return folders
@@ -165,10 +183,6 @@ def _examples(rows, method: str | None, dataset, num: int) -> dict[str, np.ndarr
     found = [row for row in dataset.iter_rows() if (row["scene"], int(row["tx_id"])) in wanted]
     found.sort(key=lambda row: wanted[row["scene"], int(row["tx_id"])])
     return {"share": shares[: len(found)], **{key: np.stack([row[key] for row in found]) for key in found[0]}}
-
-
-def _head(columns: dict[str, np.ndarray]) -> MapBatch:
-    return from_columns({key: value[:1] for key, value in columns.items()}).blind()
 
 
 def cost(model: base.Predictor, batch: MapBatch, repeats: int = 5) -> dict[str, float]:

@@ -127,6 +127,7 @@ def _stream_options(run: Run) -> dict:
     return {
         "outline": data.outline,
         "predicted_outlines": data.predicted_outlines,
+        "true_outlines": data.true_outlines,
         "quarantine": str(folder_of(run) / "quarantine"),
         "max_scenes": data.max_scenes,
         "materialize": data.materialize,

@@ -1,17 +1,24 @@
-"""RadioDiff-k² as one job: autoencoder, DM1, DM1's outlines of the training maps, DM2, both as K2, scores."""
+"""A method as one job: its stages in order, each resumable, and the finished model.
+
+::
+
+    MethodJob     the map stage alone (a network that needs no other)
+    LatentJob     autoencoder, map stage: RadioDiff
+    K2Job         autoencoder, DM1, DM1's outlines of the training maps, DM2, both as K2: RadioDiff-k²
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from raymap import units
-from raymap.config import DataConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
+from raymap.config import DataConfig, ModelConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
 from raymap.data import shards
 from raymap.data.batch import from_columns
 from raymap.data.schema import CARD_FILE, DatasetCard
@@ -24,19 +31,21 @@ from raymap.runtime import cluster, track
 from raymap.runtime.evaluate import sample_seeds, score
 from raymap.runtime.train import fit
 
+StageName = Literal["autoencoder", "outline", "map"]
+MapT = TypeVar("MapT", bound=ModelConfig)
 
-class K2Job(Settings):
-    """The three trainings of RadioDiff-k² and what they share: autoencoder, outline stage (DM1), map stage (DM2)."""
+
+class MethodJob(Settings, Generic[MapT]):
+    """A method that is one network: what its stages share, and the stage that draws the map."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the whole job under storage")
     storage: str = Field("runs", description="folder under which runs are kept")
     data: DataConfig
     plan: MapPlan | None = Field(None, description="what to generate if the data folder holds no dataset")
-    autoencoder: Stage[Vae.Config]
-    outline: Stage[RadioDiff.Config]
-    map: Stage[RadioDiff.Config]
+    map: Stage[MapT]
     workers: WorkersConfig = WorkersConfig()
     tracking: TrackingConfig = TrackingConfig()
+    trained: dict[StageName, str] = Field({}, description="stage -> folder of a model to use instead of training it")
     seed: int = 0
 
     @property
@@ -55,7 +64,12 @@ class K2Job(Settings):
         """``tracking`` with one store for all stages: beside the jobs, unless a URI is given."""
         return self.tracking.model_copy(update={"uri": self.tracking.uri or track.default_uri(self.storage)})
 
-    def run(self, stage: Literal["autoencoder", "outline", "map"], **changes: object) -> Run:
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages that this method has, in the order of training."""
+        return tuple(name for name in ("autoencoder", "outline", "map") if hasattr(self, name))
+
+    def run(self, stage: StageName, **changes: object) -> Run:
         """The run of one stage. ``changes`` replace fields of the Run."""
         chosen: Stage = getattr(self, stage)
         shared = {
@@ -67,8 +81,23 @@ class K2Job(Settings):
         values = {"name": stage, "storage": str(self.folder), "model": chosen.model, "optim": chosen.optim, **shared}
         return Run(**{**values, **changes})
 
+    def model(self) -> ModelConfig:
+        """Config of the finished model."""
+        return self.map.model
+
+
+class LatentJob(MethodJob[RadioDiff.Config]):
+    """A diffusion in the latents of an autoencoder."""
+
+    autoencoder: Stage[Vae.Config]
+
+
+class K2Job(LatentJob):
+    """The three trainings of RadioDiff-k²: autoencoder, outline stage (DM1), map stage (DM2)."""
+
+    outline: Stage[RadioDiff.Config]
+
     def model(self) -> K2.Config:
-        """Config of the finished two-stage model."""
         return K2.Config(outline=self.outline.model, map=self.map.model)
 
 
@@ -86,59 +115,75 @@ class DrawOutlines:
         return {**columns, "outline_predicted": units.grey_from_signal(outline.float().cpu().numpy()[:, 0])}
 
 
-def train_k2(job: K2Job) -> Path:
-    """Train every stage that is not trained yet, score the result on the test split; returns the model's folder.
+def train(job: MethodJob) -> Path:
+    """Train every stage that is not trained yet; returns the finished model's folder.
 
     Errors as :func:`raymap.runtime.train.fit`.
     """
     cluster.connect(min_cpus=job.workers.num * job.workers.cpus_each + 1)
     card = _dataset(job)
-    print(f"[{job.name}] 1/5 autoencoder", flush=True)
-    autoencoder = fit(job.run("autoencoder"))
-    print(f"[{job.name}] 2/5 DM1: environment -> outline", flush=True)
-    outline = fit(job.run("outline", start_from={"autoencoder": str(autoencoder)}))
-    print(f"[{job.name}] 3/5 DM1 draws the outlines that DM2 learns from", flush=True)
-    drawn = job.folder / "outlines"
-    shards.write_outlines(
-        job.resolved_data.folder,
-        [split for split in ("train", "val") if split in card.splits],
-        DrawOutlines,
-        drawn,
-        made_by=f"{job.name}/outline {base.weights_hash(outline)}",
-        predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
-        num_gpus=job.workers.gpus_each,
-    )
-    print(f"[{job.name}] 4/5 DM2: environment + outline -> map", flush=True)
+    model, changes = job.folder / "model", {}
+    if "autoencoder" in job.stages:
+        changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
+    if "outline" not in job.stages:
+        return _stage(job, "map", "environment -> map", **changes)
+    outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
+    drawn = _draw_outlines(job, outline, card)
     data = job.resolved_data.model_copy(update={"predicted_outlines": str(drawn)})
-    gain = fit(job.run("map", start_from={"autoencoder": str(autoencoder)}, data=data))
-    model = _assemble(job, outline, gain)
-    print(f"[{job.name}] 5/5 scores on the test split", flush=True)
-    found = score({"RadioDiff-k²": model}, job.resolved_data.folder, "test", job.folder / "report")
+    gain = _stage(job, "map", "DM2: environment + outline -> map", data=data, **changes)
+    two_stage = K2(job.model())
+    two_stage.start_from("outline", base.load(outline))
+    two_stage.start_from("map", base.load(gain))
+    base.save(two_stage, model, {"name": job.name, "data": job.resolved_data.model_dump(mode="json"), "seed": job.seed})
+    return model
+
+
+def train_and_score(job: MethodJob, title: str) -> Path:
+    """:func:`train`, then scores on the test split, a report and an MLflow run; returns the finished model's folder."""
+    model = train(job)
+    print(f"[{job.name}] scores on the test split", flush=True)
+    found = score({title: model}, job.resolved_data.folder, "test", job.folder / "report")
     _log_report(job, model, found)
     print(f"[{job.name}] report: {job.folder / 'report' / 'report.html'}", flush=True)
     return model
 
 
-def _dataset(job: K2Job) -> DatasetCard:
+def _stage(job: MethodJob, name: StageName, what: str, **changes: Any) -> Path:
+    """The trained model of a stage: the one that ``job.trained`` names, or one trained now."""
+    number = f"{job.stages.index(name) + 1}/{len(job.stages)}"
+    if name in job.trained:
+        print(f"[{job.name}] {number} {what}: {job.trained[name]}", flush=True)
+        return Path(job.trained[name]).resolve()
+    print(f"[{job.name}] {number} {what}", flush=True)
+    return fit(job.run(name, **changes))
+
+
+def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
+    """DM1's outlines of the maps that DM2 learns from; they lie beside the DM1 that drew them."""
+    print(f"[{job.name}] DM1 draws the outlines that DM2 learns from", flush=True)
+    drawn = outline.parent / f"outlines-{card.fingerprint[:12]}"
+    shards.write_outlines(
+        job.resolved_data.folder,
+        [split for split in ("train", "val") if split in card.splits],
+        DrawOutlines,
+        drawn,
+        made_by=base.weights_hash(outline),
+        predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
+        num_gpus=job.workers.gpus_each,
+    )
+    return drawn
+
+
+def _dataset(job: MethodJob) -> DatasetCard:
     """The job's dataset, generated now if there is none. Raises FileNotFoundError without data or plan."""
     folder = Path(job.resolved_data.folder)
     if not (folder / CARD_FILE).is_file() and job.plan is not None:
-        print(f"[{job.name}] 0/5 making the dataset {job.plan.name!r} in {folder}", flush=True)
+        print(f"[{job.name}] making the dataset {job.plan.name!r} in {folder}", flush=True)
         return shards.generate(job.plan, folder)
     return DatasetCard.load(folder)
 
 
-def _assemble(job: K2Job, outline: Path, gain: Path) -> Path:
-    """Both trained stages as one K2 model folder."""
-    folder = job.folder / "model"
-    model = K2(job.model())
-    model.start_from("outline", base.load(outline))
-    model.start_from("map", base.load(gain))
-    base.save(model, folder, {"name": job.name, "data": job.resolved_data.model_dump(mode="json"), "seed": job.seed})
-    return folder
-
-
-def _log_report(job: K2Job, model: Path, found: dict) -> None:
+def _log_report(job: MethodJob, model: Path, found: dict) -> None:
     """The finished model with its scores and report as one MLflow run of its own."""
     run: Run = Run(
         name=job.name,
