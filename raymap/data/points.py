@@ -1,8 +1,9 @@
-"""Datasets of paths at points: many channels, each from one transmitter to many receivers, on disk. No Ray here.
+"""Datasets of paths at points: many channels, each from one transmitter to many receivers.
 
-A dataset is a folder with one Parquet file per channel, one row per receiver (``COLUMNS``), and the card
-``points.json``, which is written last. :func:`read` gives channels back, checked; Ray Data can stream the files
-themselves (``ray.data.read_parquet``), every tensor of which has one shape throughout the dataset.
+A dataset is a folder with one Parquet file per channel, one row per receiver (``link_file.COLUMNS``), and the
+card ``points.json``, which is written last. :func:`write` takes channels that are at hand, :func:`make` has them made
+all over a cluster. :func:`read` gives channels back, checked; Ray Data can stream the files themselves
+(``ray.data.read_parquet``), every tensor of which has one shape throughout the dataset.
 """
 
 from __future__ import annotations
@@ -10,27 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from raymap.config import Settings
+from raymap.data import link_file, parallel
 from raymap.data.channel import Channel
-from raymap.data.schema import Failure, tensor_column, tensor_type, to_columns, whole, write_failures, write_text
-from raymap.scene import PathKind, Paths
+from raymap.data.link_file import Link
+from raymap.data.schema import Failure, write_failures, write_text
+from raymap.scene import PathKind
 
 SCHEMA_VERSION = 1
 CARD_FILE = "points.json"
-#: Tensors per row: type, and shape behind the path axis (None: the row has no path axis, but three coordinates).
-COLUMNS: dict[str, tuple[type, tuple[int, ...] | None]] = {
-    "receiver_m": (np.float32, None), "transmitter_m": (np.float32, None), "gain_re": (np.float32, ()),
-    "gain_im": (np.float32, ()), "delay_s": (np.float32, ()), "aoa_rad": (np.float32, (2,)),
-    "aod_rad": (np.float32, (2,)), "kind": (np.int8, ()), "valid": (np.uint8, ()),
-}  # fmt: skip
 #: What the numbers mean, kept in every card.
 UNITS = {
     "receiver": "row of the channel", "receiver_m": "m (x, y, z)", "transmitter_m": "m (x, y, z)",
@@ -38,26 +33,6 @@ UNITS = {
     "aoa_rad": "rad (azimuth from +x towards +y, zenith), of arrival", "aod_rad": "rad, the same, of departure",
     "kind": ", ".join(f"{kind.value} = {kind.name.lower()}" for kind in PathKind), "valid": "1 = a path, 0 = padding",
 }  # fmt: skip
-_ROW_GROUP = 4096
-
-
-class Link(Settings):
-    """One channel of a dataset: its name, its file relative to the folder, and what it holds.
-
-    ``power_range_db``, ``delay_range_s``: of single paths; None if no receiver has any. ``fingerprint``: SHA-256 of the
-    contents, independent of the file.
-    """
-
-    name: str
-    file: str
-    num_receivers: int = Field(ge=1)
-    num_without_path: int = Field(ge=0)
-    num_paths_left_out: int = Field(ge=0, description="weakest paths beyond num_paths of the dataset, not stored")
-    frequency_hz: float
-    num_paths_by_kind: dict[str, int]
-    power_range_db: tuple[float, float] | None
-    delay_range_s: tuple[float, float] | None
-    fingerprint: str
 
 
 class PointsCard(Settings):
@@ -116,8 +91,7 @@ def write(
     failed: list[Failure] = []
     names: set[str] = set()
     for split, entries in channels_by_split.items():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", split):
-            raise ValueError(f"split {split!r} must be made of letters, digits, '.', '_' and '-'")
+        _require_name(split)
         links[split] = []
         for entry in entries:
             if isinstance(entry, Failure):
@@ -126,13 +100,75 @@ def write(
             if entry[0] in names:
                 raise ValueError(f"channel {entry[0]!r} comes twice")
             names.add(entry[0])
-            links[split].append(_write_link(folder, f"{split}/{len(links[split]):05d}.parquet", *entry, num_paths))
+            links[split].append(link_file.write(folder, f"{split}/{len(links[split]):05d}.parquet", *entry, num_paths))
+    return _finish(folder, links, failed, name=name, num_paths=num_paths, sources=sources, attribution=attribution)
+
+
+def make(
+    plan: Settings,
+    folder: str | Path,
+    work: Callable[[Any], Sequence[Any]],
+    channel: Callable[[Any, Any], Channel],
+    *,
+    num_paths: int = 25,
+    **about: Any,
+) -> PointsCard:
+    """Make the dataset of a plan over the whole cluster; run again, it makes only the channels that are not there.
+
+    ``work(plan)``: one item (Settings with ``split``, ``name`` and ``file``) per channel, names and files all unlike.
+    ``channel(item, plan)``: the channel of an item; a function of a module, run on any node. What it raises costs that
+    channel, is listed in ``quarantine.jsonl``, and is tried again by the next run. ``num_paths`` and ``about``: as for
+    :func:`write`.
+
+    Raises ValueError if the folder was made with another plan (naming the field) or without one, for a split that
+    cannot name a folder, or if not a single channel could be made; RuntimeError for a file that is gone once written,
+    as where nodes do not share the folder.
+    """
+    folder, items = Path(folder).resolve(), work(plan)
+    assert len({item.name for item in items}) == len({item.file for item in items}) == len(items)
+    parts: dict[str, list[Link]] = {item.split: [] for item in items}
+    for split in parts:
+        _require_name(split)
+    parallel.keep_plan(folder, CARD_FILE, plan)
+    links = {item.name: link_file.read_link(folder, item.file, item.name) for item in items}
+    todo = [item for item in items if links[item.name] is None]
+    made = parallel.each(_make_link, todo, "channels", plan=plan, folder=folder, channel=channel, num_paths=num_paths)
+    reasons = {row["name"]: row["reason"] for row in made}
+    for item in todo:
+        links[item.name] = link_file.read_link(folder, item.file, item.name)
+        if links[item.name] is None and not reasons[item.name]:
+            raise RuntimeError(f"{folder / item.file} was written, but cannot be read back")
+    for item in items:
+        if links[item.name]:
+            parts[item.split].append(links[item.name])
+    failed = [Failure(item.name, reasons[item.name]) for item in items if links[item.name] is None]
+    return _finish(folder, parts, failed, num_paths=num_paths, **about)
+
+
+def _make_link(item: Any, plan: Settings, folder: Path, channel: Callable, num_paths: int) -> dict[str, str]:
+    """One item to one channel on disk; only its name, and what went wrong if anything did, travels back."""
+    try:
+        made = channel(item, plan)
+    except Exception as error:
+        told = str(error) if isinstance(error, OSError | ValueError) else ""  # these are written for people
+        return {"name": item.name, "reason": told or f"{type(error).__name__}: {error}"}
+    link_file.write(folder, item.file, item.name, made, num_paths)
+    return {"name": item.name, "reason": ""}
+
+
+def _require_name(split: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", split):
+        raise ValueError(f"split {split!r} must be made of letters, digits, '.', '_' and '-'")
+
+
+def _finish(folder: Path, links: Mapping[str, Sequence[Link]], failed: Sequence[Failure], **about: Any) -> PointsCard:
+    """List the failures, then write the card."""
     folder.mkdir(parents=True, exist_ok=True)
     write_failures(folder, failed)
-    if not names:
+    if not any(links.values()):
         reasons = "; ".join(f"{failure.what}: {failure.reason}" for failure in failed[:3])
         raise ValueError(f"no channel could be written to {folder}: {reasons or 'none was given'}")
-    card = _card(links, failed, name=name, num_paths=num_paths, sources=tuple(sources), attribution=attribution)
+    card = _card(links, failed, **about)
     write_text(folder / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return card
 
@@ -158,69 +194,6 @@ def _union(ranges: Iterable[tuple[float, float] | None]) -> tuple[float, float] 
     return (min(low for low, _ in there), max(high for _, high in there)) if there else None
 
 
-def _write_link(folder: Path, file: str, name: str, channel: Channel, num_paths: int) -> Link:
-    paths = channel.paths.strongest(num_paths)
-    kept = Channel(paths, channel.receivers_m, channel.transmitter_m, channel.frequency_hz)
-    columns = _columns(kept)
-    table = pa.table(
-        {
-            "channel": pa.array([name] * len(paths.valid), pa.string()),
-            "receiver": pa.array(np.arange(len(paths.valid), dtype=np.int32)),
-            "frequency_hz": pa.array(np.full(len(paths.valid), channel.frequency_hz)),
-            **{key: tensor_column(values) for key, values in columns.items()},
-        }
-    )
-    _write_table(folder / file, table)
-    power_db, delay_s = paths.gain_db[paths.valid], paths.delay_s[paths.valid]
-    counts = np.bincount(paths.kind[paths.valid], minlength=len(PathKind))
-    return Link(
-        name=name,
-        file=file,
-        num_receivers=len(paths.valid),
-        num_without_path=int((~kept.has_path).sum()),
-        num_paths_left_out=int(channel.paths.valid.sum() - paths.valid.sum()),
-        frequency_hz=channel.frequency_hz,
-        num_paths_by_kind={kind.name.lower(): int(counts[kind]) for kind in PathKind},
-        power_range_db=(float(power_db.min()), float(power_db.max())) if power_db.size else None,
-        delay_range_s=(float(delay_s.min()), float(delay_s.max())) if delay_s.size else None,
-        fingerprint=_fingerprint(kept.frequency_hz, columns),
-    )
-
-
-def _columns(channel: Channel) -> dict[str, np.ndarray]:
-    """The tensors of a channel, (R, ...), in the types that are stored."""
-    paths, num = channel.paths, len(channel.receivers_m)
-    return {
-        "receiver_m": channel.receivers_m,
-        "transmitter_m": np.tile(channel.transmitter_m, (num, 1)),
-        "gain_re": np.ascontiguousarray(paths.gain.real),
-        "gain_im": np.ascontiguousarray(paths.gain.imag),
-        "delay_s": paths.delay_s,
-        "aoa_rad": paths.aoa_rad,
-        "aod_rad": paths.aod_rad,
-        "kind": paths.kind,
-        "valid": paths.valid.astype(np.uint8),
-    }
-
-
-def _fingerprint(frequency_hz: float, columns: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(f"{frequency_hz!r}".encode())
-    for name in COLUMNS:
-        values = np.asarray(columns[name], columns[name].dtype.newbyteorder("<"))
-        digest.update(f"{name}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    """Parquet; a file is visible only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
-        pq.write_table(
-            table, temporary, row_group_size=_ROW_GROUP, compression="zstd", use_dictionary=["channel"],
-            write_page_checksum=True,
-        )  # fmt: skip
-
-
 def read(folder: str | Path, split: str) -> Iterator[tuple[str, Channel]]:
     """(name, channel) of every channel of a split, in the order in which they were written, one in memory at a time.
 
@@ -230,33 +203,4 @@ def read(folder: str | Path, split: str) -> Iterator[tuple[str, Channel]]:
     folder, card = Path(folder).resolve(), PointsCard.load(folder)
     if split not in card.splits:
         raise ValueError(f"dataset {card.name!r} has no split {split!r}; it has {', '.join(card.splits)}")
-    return ((link.name, _read_link(folder, link, card.num_paths)) for link in card.splits[split])
-
-
-def _read_link(folder: Path, link: Link, num_paths: int) -> Channel:
-    path = (folder / link.file).resolve()
-    if folder not in path.parents:
-        raise ValueError(f"{folder / CARD_FILE}: file {link.file!r} of channel {link.name!r} lies outside the folder")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(use_threads=False)
-        return _channel(table, link, num_paths)
-    except Exception as error:  # whatever a damaged file makes of pyarrow
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} (channel {link.name!r}) cannot be used: {reason}") from error
-
-
-def _channel(table: pa.Table, link: Link, num_paths: int) -> Channel:
-    for name, (dtype, rest) in COLUMNS.items():
-        wanted = tensor_type(dtype, (3,) if rest is None else (num_paths, *rest))
-        if name not in table.column_names or table.schema.field(name).type != wanted:
-            raise ValueError(f"column {name!r} must be {wanted}")
-    columns = to_columns(table.select(list(COLUMNS)))
-    if len(table) != link.num_receivers or _fingerprint(link.frequency_hz, columns) != link.fingerprint:
-        raise ValueError("its contents are not what was written")
-    paths = Paths(
-        gain=columns["gain_re"] + 1j * columns["gain_im"],
-        **{name: columns[name] for name in ("delay_s", "aoa_rad", "aod_rad", "kind")},
-        valid=columns["valid"] == 1,
-    )
-    return Channel(paths, columns["receiver_m"], columns["transmitter_m"][0], link.frequency_hz)
+    return ((link.name, link_file.read(folder, link, card.num_paths)) for link in card.splits[split])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,21 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raymap.config import OutlineConfig, Settings
-from raymap.data import shard_file, sources
+from raymap.data import parallel, shard_file, sources
 from raymap.data.reader import ShardReader, batches, quarantined
 from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint, write_text
 from raymap.data.shard_file import Footer
 from raymap.propagation import city
 
 if TYPE_CHECKING:
-    import ray.data
+    from raymap.data.parallel import Dataset
 
 __all__ = ["batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
 
-PLAN_FILE = "plan.json"
 OUTLINES_FILE = "outlines.json"
-#: Blocks per CPU of the cluster: enough to share the reading evenly, and no more tasks than that needs.
-_BLOCKS_PER_CPU = 4
+_keep = parallel.keep
 #: Computed from the true map, hence hidden from a model that predicts.
 _FROM_THE_TRUE_MAP = ("gain_db", "valid", "outline")
 
@@ -74,40 +71,21 @@ def make(
     file and is listed in ``quarantine.jsonl``. Raises ValueError if the folder was made with another plan (naming the
     field) or without one, or if not a single map could be made.
     """
-    import ray.data
-
     folder = Path(folder).resolve()
-    if (folder / CARD_FILE).exists() and not (folder / PLAN_FILE).exists():
-        raise ValueError(f"{folder} holds a dataset that was not made from a plan; take another folder")
-    _keep(folder / PLAN_FILE, plan, "plan")
+    parallel.keep_plan(folder, CARD_FILE, plan)
     items = work(plan)
     footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
-    todo = [{"item": item.model_dump_json()} for item in items if footers[item.shard] is None]
-    made_of = {"plan": plan, "folder": folder, "shape": shape, "kind": type(items[0]) if items else None, "rows": rows}
+    todo = [item for item in items if footers[item.shard] is None]
     # One shard before the others: it compiles the solver, and they find it compiled instead of doing so at once each.
     for part in (todo[-1:], todo[:-1]):
-        if part:
-            made = ray.data.from_items(part, override_num_blocks=len(part)).map(_make_shard, fn_kwargs=made_of)
-            for row in _progress(made, len(part), "shards"):
-                footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
+        made = parallel.each(_make_shard, part, "shards", plan=plan, folder=folder, shape=shape, rows=rows)
+        for row in made:
+            footers[row["shard"]] = shard_file.read_footer(folder / row["shard"])
     return _finish(folder, footers, shape=shape, **about)
 
 
-def _progress(dataset: ray.data.Dataset, total: int, what: str) -> Iterable[dict[str, Any]]:
-    """The rows of a dataset as they are finished, with one progress bar in a terminal and none in a log."""
-    from rich.console import Console
-    from rich.progress import track
-
-    dataset.context.enable_progress_bars = False
-    console = Console(stderr=True)
-    return track(dataset.iter_rows(), what, total, console=console, disable=not console.is_terminal)
-
-
-def _make_shard(
-    row: dict[str, Any], plan: Settings, folder: Path, shape: tuple[int, int], kind: type[Settings], rows: Callable
-) -> dict[str, Any]:
+def _make_shard(item: Any, plan: Settings, folder: Path, shape: tuple[int, int], rows: Callable) -> dict[str, Any]:
     """One work item to one shard on disk; only its name travels back."""
-    item = kind.model_validate_json(row["item"])
     made, failures = rows(item, plan)
     shard_file.write(folder / item.shard, made, shape, failures)
     return {"shard": item.shard}
@@ -151,24 +129,6 @@ def _chunks(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _keep(path: Path, settings: Settings, what: str) -> None:
-    """Write settings beside the data they made, or compare with those already there."""
-    new = settings.model_dump(mode="json")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(new, indent=2) + "\n")
-        return
-    old = json.loads(path.read_text())
-    with suppress(ValueError):  # an older file lacks younger fields: what was made then is what their defaults make
-        old = type(settings).model_validate(old).model_dump(mode="json")
-    for field in {**old, **new}:
-        if old.get(field) != new.get(field):
-            raise ValueError(
-                f"{path.parent} was made with another {what}: {field} was {old.get(field)!r}, now {new.get(field)!r}; "
-                f"take another folder"
-            )
-
-
 def _finish(folder: Path, footers: Mapping[str, Footer | None], **about: Any) -> DatasetCard:
     """List the failures, then write the card."""
     lost = [shard for shard, footer in footers.items() if footer is None]
@@ -210,7 +170,7 @@ def stream(
     quarantine: str | Path | None = None,
     max_scenes: int | None = None,
     materialize: bool = False,
-) -> ray.data.Dataset:
+) -> Dataset:
     """The maps of a split as a Ray Dataset in the order of (shard, row): the stored columns and ``line_of_sight``.
 
     ``outline``: also the true outline, column ``outline``. ``predicted_outlines``: a folder of :func:`write_outlines`,
@@ -222,27 +182,13 @@ def stream(
     Shards and rows that cannot be used are set aside: listed under ``quarantine`` (see :func:`quarantined`), logged
     if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left.
     """
-    import ray.data
-
     reader = ShardReader(
         folder, split, outline=outline, predicted_outlines=predicted_outlines, true_outlines=true_outlines,
         quarantine=quarantine, max_scenes=max_scenes,
     )  # fmt: skip
     reader.require_rows()
     shards = [{"shard": shard} for shard in reader.shards]
-    num_blocks = _BLOCKS_PER_CPU * max(1, int(_cluster_cpus()))
-    dataset = ray.data.from_items(shards, override_num_blocks=min(len(shards), num_blocks))
-    dataset.context.execution_options.preserve_order = True
-    dataset = dataset.map_batches(_read_shards, batch_size=None, fn_kwargs={"reader": reader})
-    return dataset.materialize() if materialize else dataset
-
-
-def _cluster_cpus() -> float:
-    import ray
-
-    if not ray.is_initialized():
-        ray.init()
-    return ray.cluster_resources().get("CPU", 1)
+    return parallel.stream(_read_shards, shards, materialize=materialize, reader=reader)
 
 
 def _read_shards(names: dict[str, np.ndarray], reader: ShardReader) -> Iterator[dict[str, np.ndarray]]:
@@ -281,33 +227,24 @@ def write_outlines(
 
     Raises ValueError if ``out_folder`` belongs to another dataset or model (``made_by``).
     """
-    import ray.data
-
     readers = {split: ShardReader(folder, split, quarantine=quarantine) for split in splits}
     for reader in readers.values():
         reader.require_rows()
     folder, out_folder = Path(folder).resolve(), Path(out_folder).resolve()
     made_from = OutlinesCard(dataset=DatasetCard.load(folder).fingerprint, made_by=made_by)
-    _keep(out_folder / OUTLINES_FILE, made_from, "model or dataset")
+    parallel.keep(out_folder / OUTLINES_FILE, made_from, "model or dataset")
     todo = [
         {"split": split, "shard": shard}
         for split, reader in readers.items()
         for shard in reader.shards
         if not _has_outlines(folder / shard, out_folder / shard)
     ]
-    if not todo:
-        return 0
-    predicted = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
-        _OutlineActor,
-        fn_constructor_kwargs={
-            "readers": readers, "predict": predict, "predict_kwargs": dict(predict_kwargs or {}),
-            "out_folder": out_folder, "batch_size": batch_size,
-        },
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=num_actors),
-        num_gpus=num_gpus,
+    predicted = parallel.in_actors(
+        _OutlineActor, todo, "outlines", num_actors=num_actors, num_gpus=num_gpus,
+        readers=readers, predict=predict, predict_kwargs=dict(predict_kwargs or {}), out_folder=out_folder,
+        batch_size=batch_size,
     )  # fmt: skip
-    return sum(int(row["num_rows"]) for row in _progress(predicted, len(todo), "outlines"))
+    return sum(int(row["num_rows"]) for row in predicted)
 
 
 def _has_outlines(shard: Path, sidecar: Path) -> bool:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raymap.data import points, schema
+from raymap.data import link_file, points, schema
 from raymap.data.channel import Channel
 from raymap.data.reader import quarantined
 from raymap.data.schema import Failure
@@ -109,6 +109,21 @@ def test_rows_are_tensors_that_others_can_read(dataset, channels):
     np.testing.assert_array_equal(table["aoa_rad"].combine_chunks().to_numpy_ndarray(), channel.paths.aoa_rad)
 
 
+def test_a_file_says_itself_what_it_holds(dataset):
+    (_, link, _) = points.PointsCard.load(dataset).splits["train"]
+    assert link_file.read_link(dataset, link.file, link.name) == link
+    assert link_file.read_link(dataset, link.file, "room/2") is None
+    (dataset / "train/00007.parquet").write_bytes((dataset / link.file).read_bytes())
+    assert link_file.read_link(dataset, "train/00007.parquet", link.name) is None
+    whole = (dataset / link.file).read_bytes()
+    for broken in (whole[:-1], whole[: len(whole) // 2], b"", b"PAR1" * 5):
+        (dataset / link.file).write_bytes(broken)
+        assert link_file.read_link(dataset, link.file, link.name) is None
+    pq.write_table(pa.table({"a": [1]}), dataset / link.file)
+    assert link_file.read_link(dataset, link.file, link.name) is None
+    assert link_file.read_link(dataset, "train/00008.parquet", link.name) is None
+
+
 def test_the_fingerprint_belongs_to_contents_and_splits_not_to_files(tmp_path, channels):
     pairs = list(channels.items())
 
@@ -138,8 +153,9 @@ def test_a_dataset_is_written_once_with_every_channel_in_one_split(dataset, tmp_
 
 
 def flip(path):
+    chunk = pq.read_metadata(path).row_group(0).column(4)
     contents = bytearray(path.read_bytes())
-    contents[len(contents) // 3] ^= 0xFF
+    contents[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 0xFF
     path.write_bytes(contents)
 
 

@@ -1,18 +1,14 @@
-"""S1 and S2 are what the paper says, drawn by the seed; traces on disk stop, go on, and refuse to be mixed."""
+"""S1 and S2 are what the paper says, drawn by the seed; a damaged part of a trace is named."""
 
-import importlib.util
 import json
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from raymap.data import deepmimo, scenarios, traces
+from raymap.data import scenarios, traces
 from raymap.propagation import ray_tracing
 from raymap.scene import Paths
-
-ROOT = Path(__file__).parents[2]
 
 
 def _installed() -> bool:
@@ -94,43 +90,6 @@ def test_seeds_draw_and_repeat():
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         scenarios.scenario(*arguments)
-
-
-@pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("trace_paths", ROOT / "jobs/trace_paths.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_a_trace_goes_on_where_it_stopped(tracer, job, tmp_path, capsys):
-    argv = ["--scenario", "S1", "--spacing_m", "1", "--max_depth", "1", "--num_rays", "2000", "--part_size", "40",
-            "--out", str(tmp_path / "s1")]  # fmt: skip
-    assert job.main([*argv, "--max_parts", "2"]) == 80
-    with pytest.raises(ValueError, match="1 of 3 parts are missing"):
-        traces.read(tmp_path / "s1")
-    first = (tmp_path / "s1/part-00000.npz").read_bytes()
-    assert job.main(argv) == 20
-    assert job.main([*argv, "--deepmimo", str(tmp_path / "deepmimo")]) == 0
-    assert (tmp_path / "s1/part-00000.npz").read_bytes() == first
-    assert "100 of 100 receivers traced, 100.0% reached" in capsys.readouterr().out
-    found = traces.read(tmp_path / "s1")
-    wanted = scenarios.scenario("S1", 0, 1.0)
-    assert np.array_equal(found.receivers_m, wanted.receivers_m)
-    assert found.transmitter.xyz_m == wanted.transmitter.xyz_m and found.about["frequency_hz"] == 2.4e9
-    again = ray_tracing.paths(
-        wanted.scene, wanted.transmitter, wanted.receivers_m, 5, options=ray_tracing.Options(max_depth=1, num_rays=2000)
-    )
-    assert np.array_equal(found.paths.valid, again.valid)
-    assert np.allclose(found.paths.gain, again.gain, rtol=1e-3)
-    channel = deepmimo.read(tmp_path / "deepmimo")
-    np.testing.assert_allclose(channel.paths.gain, found.paths.gain, rtol=1e-5)
-    np.testing.assert_allclose(channel.paths.aoa_rad, found.paths.aoa_rad, atol=1e-6)
-    assert np.array_equal(channel.paths.kind, found.paths.kind)
-    assert np.array_equal(channel.paths.delay_s, found.paths.delay_s)
-    with pytest.raises(ValueError, match="holds another trace: seed is 0 and not 5"):
-        job.main([*argv, "--seed", "5"])
 
 
 def test_damaged_parts_are_named(tmp_path):

@@ -1,6 +1,5 @@
 """From a dataset to RadioMapSeer's layout and back, through both jobs: the same dataset but for the grey levels."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,6 @@ import pytest
 from raymap.data import radiomapseer, schema, shards
 from raymap.data.reader import ShardReader, quarantined
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
-
-ROOT = Path(__file__).parents[2]
-
-
-def _job(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"jobs/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +36,8 @@ def _columns(folder: Path, split: str) -> dict[str, np.ndarray]:
     return ShardReader(folder, split).load().columns
 
 
-def test_a_dataset_comes_back_through_both_jobs(ray_local, dataset, tmp_path, capsys):
-    exporting, importing = _job("export_radiomapseer"), _job("import_radiomapseer")
+def test_a_dataset_comes_back_through_both_jobs(ray_local, load_job, dataset, tmp_path, capsys):
+    exporting, importing = load_job("export_radiomapseer"), load_job("import_radiomapseer")
     layout = tmp_path / "layout"
     export = exporting.main(["--data", str(dataset), "--out", str(layout), "--enlarge"])
     printed = capsys.readouterr().out
@@ -74,8 +64,8 @@ def test_a_dataset_comes_back_through_both_jobs(ray_local, dataset, tmp_path, ca
     assert all((layout / name).read_bytes() == (second / name).read_bytes() for name in pictures)
 
 
-def test_some_splits_under_published_numbers(dataset, tmp_path):
-    export = _job("export_radiomapseer").main(
+def test_some_splits_under_published_numbers(load_job, dataset, tmp_path):
+    export = load_job("export_radiomapseer").main(
         ["--data", str(dataset), "--out", str(tmp_path / "out"), "--enlarge", "--splits", "[test,val]",
          "--numbering", "radiounet", "--simulation", "IRT2"]
     )  # fmt: skip
@@ -84,13 +74,13 @@ def test_some_splits_under_published_numbers(dataset, tmp_path):
     assert radiomapseer.pairs(tmp_path / "out", "IRT2")[0][1] == 0
 
 
-def test_a_damaged_row_is_listed(dataset, tmp_path, capsys):
+def test_a_damaged_row_is_listed(load_job, dataset, tmp_path, capsys):
     import shutil
 
     copy = tmp_path / "copy"
     shutil.copytree(dataset, copy)
     (copy / "val/00000.parquet").write_bytes(b"PAR1")
-    _job("export_radiomapseer").main(["--data", str(copy), "--out", str(tmp_path / "out"), "--enlarge"])
+    load_job("export_radiomapseer").main(["--data", str(copy), "--out", str(tmp_path / "out"), "--enlarge"])
     (entry,) = quarantined(tmp_path / "out")
     assert entry["what"] == "val/00000.parquet, row None" and "cannot be read" in entry["reason"]
     assert "left out val/00000.parquet" in capsys.readouterr().out
@@ -104,11 +94,11 @@ def test_a_damaged_row_is_listed(dataset, tmp_path, capsys):
         (["--simulation", "XYZ"], "unknown simulation 'XYZ'"),
     ],
 )
-def test_wrong_arguments_are_refused(dataset, tmp_path, arguments, message):
+def test_wrong_arguments_are_refused(load_job, dataset, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        _job("export_radiomapseer").main(["--data", str(dataset), "--out", str(tmp_path / "out"), *arguments])
+        load_job("export_radiomapseer").main(["--data", str(dataset), "--out", str(tmp_path / "out"), *arguments])
 
 
-def test_both_folders_are_needed():
+def test_both_folders_are_needed(load_job):
     with pytest.raises(SystemExit, match="--data"):
-        _job("export_radiomapseer").main([])
+        load_job("export_radiomapseer").main([])

@@ -1,10 +1,7 @@
 """Fitting the dominant-path model: maps that the model made give its constants back; one map is left out at a time."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,19 +11,13 @@ from raymap.propagation import dominant_path
 from raymap.propagation.dominant_path import Constants
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
-ROOT = Path(__file__).parents[2]
 #: A world with a law of its own: bends cost half as much again, and roofs about 6 dB more.
 OTHER = replace(Constants(), street_exponent=2.9, bend_db=(2.0, 46.0), roof_credit_db=4.0)
 
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("fit_propagation", ROOT / "jobs/fit_propagation.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def job(load_job):
+    return load_job("fit_propagation")
 
 
 def town(seed, size=80):

@@ -1,8 +1,6 @@
 """Making datasets: equal plans make equal maps, a second run makes only what is missing, splits stay apart."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,18 +11,14 @@ from raymap.data.schema import DatasetCard
 from raymap.data.sources import Counts, MapPlan, SceneRef, WorkItem
 from raymap.scene import Grid, Scene
 
-ROOT = Path(__file__).parents[2]
 TINY = ["--size", "debug", "--shape", "[24,24]", "--num_generated.train", "3", "--num_generated.val", "1",
         "--num_generated.test", "1", "--scenes_per_shard", "2"]  # fmt: skip
 PLAN = MapPlan(name="tiny", num_generated=Counts(train=3, val=1), shape=(16, 24), cell_m=8.0, solve_cell_m=4.0)
 
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("generate_maps", ROOT / "jobs/generate_maps.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job("generate_maps")
 
 
 def test_a_dataset_is_made_once_and_mended(ray_local, job, tmp_path, monkeypatch, capsys):

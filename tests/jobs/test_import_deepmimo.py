@@ -1,26 +1,19 @@
 """Importing DeepMIMO: a folder in, a dataset of channels out; a broken pair costs that pair."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from raymap import units
-from raymap.data import deepmimo, points, schema
+from raymap.data import deepmimo, deepmimo_import, points, schema
 from raymap.data.channel import Channel
 from raymap.scene import Paths
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("import_deepmimo", ROOT / "jobs/import_deepmimo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job("import_deepmimo")
 
 
 def channel_from(transmitter_m, receivers_m, num_echoes):
@@ -56,7 +49,7 @@ def folder(tmp_path):
     return tmp_path / "town"
 
 
-def test_pairs_become_channels_and_a_broken_one_is_listed(job, folder, tmp_path, capsys):
+def test_pairs_become_channels_and_a_broken_one_is_listed(ray_local, job, folder, tmp_path, capsys):
     broken = folder / "phase_t000_tx001_r001.npz"
     broken.write_bytes(broken.read_bytes()[:100])
     card = job.main(["--folder", str(folder), "--out", str(tmp_path / "out")])
@@ -64,7 +57,7 @@ def test_pairs_become_channels_and_a_broken_one_is_listed(job, folder, tmp_path,
     assert [link.name for link in card.splits["train"]] == ["town/t000_tx000_r001", "town/t000_tx002_r001"]
     assert card.share_without_path == 1 / 12 and "Test Tracer 1.0" in card.attribution
     (failure,) = schema.failures(tmp_path / "out")
-    assert failure.what == "t000_tx001_r001" and broken.name in failure.reason
+    assert failure.what == "town/t000_tx001_r001" and broken.name in failure.reason
     for (_, channel), tx in zip(points.read(tmp_path / "out", "train"), (0, 2), strict=True):
         wanted = deepmimo.read(folder, tx=tx)
         np.testing.assert_array_equal(channel.receivers_m, wanted.receivers_m)
@@ -72,21 +65,47 @@ def test_pairs_become_channels_and_a_broken_one_is_listed(job, folder, tmp_path,
         np.testing.assert_array_equal(channel.paths.aoa_rad, wanted.paths.strongest(25).aoa_rad)
 
 
-def test_a_pair_that_contradicts_its_positions_is_listed_unless_asked_otherwise(job, folder, tmp_path):
+def test_running_again_makes_only_what_is_missing(ray_local, job, folder, tmp_path):
+    broken = folder / "phase_t000_tx001_r001.npz"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:100])
+    out = tmp_path / "out"
+    argv = ["--folder", str(folder), "--out", str(out), "--num_paths", "2"]
+    first = job.main(argv)
+    times = {path: path.stat().st_mtime_ns for path in out.glob("train/*.parquet")}
+    assert [path.name for path in sorted(times)] == ["t000_tx000_r001.parquet", "t000_tx002_r001.parquet"]
+
+    broken.write_bytes(whole)  # what failed is tried again
+    gone, kept = sorted(times)
+    gone.write_bytes(gone.read_bytes()[:-10])
+    (folder / "power_t000_tx002_r001.npz").write_bytes(b"no longer needed")
+    card = job.main(argv)
+    assert kept.stat().st_mtime_ns == times[kept] and gone.stat().st_mtime_ns != times[gone]
+    assert [link.num_paths_left_out for link in card.splits["train"]] == [11 * 2, 11 * 5, 0]
+    assert schema.failures(out) == []
+    assert {link.fingerprint for link in first.splits["train"]} < {link.fingerprint for link in card.splits["train"]}
+    assert [name for name, _ in points.read(out, "train")] == [link.name for link in card.splits["train"]]
+    times = {path: path.stat().st_mtime_ns for path in out.glob("train/*.parquet")}
+    assert job.main(argv) == card
+    assert times == {path: path.stat().st_mtime_ns for path in out.glob("train/*.parquet")}
+    with pytest.raises(ValueError, match="another plan: num_paths was 2, now 3"):
+        job.main([*argv[:-1], "3"])
+
+
+def test_a_pair_that_contradicts_its_positions_is_no_channel_unless_asked_otherwise(folder):
     path = folder / "aod_el_t000_tx002_r001.npz"
     zenith_deg = np.load(path)["aod_el"]
     np.savez(path, aod_el=np.abs(90 - zenith_deg))
-    out = tmp_path / "out"
-    card = job.main(["--folder", str(folder), "--out", str(out), "--split", "test", "--num_paths", "2"])
-    assert len(card.splits["test"]) == 2 and card.num_paths == 2
-    assert [link.num_paths_left_out for link in card.splits["test"]] == [11 * 2, 11 * 5]
-    (failure,) = schema.failures(out)
-    assert failure.what == "t000_tx002_r001" and "off by" in failure.reason and "departure" in failure.reason
-    card = job.main(["--folder", str(folder), "--out", str(tmp_path / "all"), "--no-check_line_of_sight"])
-    assert len(card.splits["train"]) == 3 and schema.failures(tmp_path / "all") == []
+    plan = deepmimo_import.ImportPlan(folder=str(folder), split="test")
+    first, _, last = deepmimo_import.work(plan)
+    assert deepmimo_import.channel(first, plan).paths.valid.shape == (12, 4)
+    with pytest.raises(ValueError, match="off by .* departure"):
+        deepmimo_import.channel(last, plan)
+    trusting = plan.model_copy(update={"check_line_of_sight": False})
+    assert deepmimo_import.channel(last, trusting).paths.valid.sum() == 11
 
 
-def test_a_folder_without_anything_usable_is_refused(job, folder, tmp_path):
+def test_a_folder_without_anything_usable_is_refused(ray_local, job, folder, tmp_path):
     with pytest.raises(SystemExit, match="--folder"):
         job.main(["--folder", str(folder)])
     (tmp_path / "empty").mkdir()
@@ -95,5 +114,5 @@ def test_a_folder_without_anything_usable_is_refused(job, folder, tmp_path):
     params = json.loads((folder / "params.json").read_text())
     params["rt_params"]["frequency"] = -1
     (folder / "params.json").write_text(json.dumps(params))
-    with pytest.raises(ValueError, match="no channel could be written.*t000_tx000_r001: .*found -1"):
+    with pytest.raises(ValueError, match="no channel could be written.*town/t000_tx000_r001: .*found -1"):
         job.main(["--folder", str(folder), "--out", str(tmp_path / "out")])

@@ -1,8 +1,6 @@
 """Footprints of a town become a dataset, and a coverage map for a GIS, by one command each."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +13,7 @@ from raymap.data import footprints, geotiff, schema
 from raymap.data.reader import ShardReader, quarantined
 from raymap.propagation import dominant_path
 
-ROOT = Path(__file__).parents[2]
 LON, LAT = 11.5755, 48.1374
-
-
-def job(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "jobs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def ring(west, south, east, north):
@@ -57,20 +47,24 @@ def geojson(tmp_path_factory):
     return path
 
 
-def test_a_town_becomes_a_dataset(geojson, tmp_path, capsys):
+SMALL = ["--shape", "[32,32]", "--cell_m", "8", "--solve_cell_m", "4", "--stride_m", "48"]
+
+
+def test_a_town_becomes_a_dataset_once(ray_local, load_job, geojson, tmp_path, capsys):
+    out = tmp_path / "out"
     arguments = [
-        "--geojson", str(geojson), "--out", str(tmp_path / "out"), "--shape", "[32,32]", "--cell_m", "8",
-        "--solve_cell_m", "4", "--stride_m", "48", "--num_transmitters", "2", "--split", "train",
+        "--geojson", str(geojson), "--out", str(out), *SMALL, "--num_transmitters", "2", "--split", "train",
+        "--tiles_per_shard", "1",
     ]  # fmt: skip
-    card = job("import_footprints").main(arguments)
+    card = load_job("import_footprints").main(arguments)
     printed = capsys.readouterr().out
     assert (card.shape, card.cell_m, card.kind, list(card.splits)) == ((32, 32), 8.0, "srm", ["train"])
     assert "24 buildings, 1 of them without a height taken as 10 m; 1 features are no buildings" in printed
     assert "left out feature 20: height 'tall' cannot be read as metres or feet" in printed
-    assert [entry["what"] for entry in quarantined(tmp_path / "out")] == ["feature 20"]
+    assert [entry["what"] for entry in quarantined(out)] == ["feature 20"]
 
     town = footprints.read(geojson, cell_m=4.0)
-    (columns,) = ShardReader(tmp_path / "out", "train")
+    columns = ShardReader(out, "train").load().columns
     assert card.split("train").num_rows == len(columns["scene"]) == 2 * len(card.split("train").scenes) > 2
     assert {str(name).split("/")[0] for name in columns["scene"]} == {"town"}
     for index in (0, len(columns["scene"]) - 1):
@@ -81,27 +75,33 @@ def test_a_town_becomes_a_dataset(geojson, tmp_path, capsys):
         np.testing.assert_array_equal(radio_map.valid, again.valid)
         np.testing.assert_allclose(radio_map.gain_db[radio_map.valid], again.gain_db[again.valid], atol=1e-3)
 
-
-def test_a_corner_of_the_town_can_be_kept_for_val(geojson, tmp_path, capsys):
-    arguments = ["--split", "train", "--val_corner_m", "160", "--stride_m", "32", "--num_transmitters", "1"]
-    size = ["--shape", "[16,16]", "--cell_m", "8", "--solve_cell_m", "4", "--kind", "drm"]
-    card = job("import_footprints").main(["--geojson", str(geojson), "--out", str(tmp_path / "out"), *arguments, *size])
-    ground = {}
-    for split in ("train", "val"):
-        starts = [name.removeprefix("town/r").split("c") for name in card.split(split).scenes]
-        ground[split] = {
-            (32 * int(row) + y, 32 * int(column) + x) for row, column in starts for y in range(128) for x in range(128)
-        }
-    assert card.kind == "drm" and not ground["train"] & ground["val"]
-    assert min(map(min, ground["val"])) > 0 and "tiles reach into the val corner" in capsys.readouterr().out
-    (columns,) = ShardReader(tmp_path / "out", "val")
-    assert columns["vehicle_m"].any()
+    times = {path: path.stat().st_mtime_ns for path in out.glob("train/*.parquet")}
+    gone = out / "train/00000.parquet"
+    gone.unlink()
+    assert load_job("import_footprints").main(arguments) == card and len(times) > 1
+    assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {gone}
+    assert [entry["what"] for entry in quarantined(out)] == ["feature 20"]
+    with pytest.raises(ValueError, match="another plan: num_transmitters was 2, now 3"):
+        load_job("import_footprints").main([*arguments, "--num_transmitters", "3"])
 
 
-def test_coverage_becomes_a_geotiff(geojson, tmp_path, capsys):
+def test_a_corner_can_be_kept_for_val_with_traffic_and_in_multipath(ray_local, load_job, geojson, tmp_path, capsys):
+    size = ["--shape", "[16,16]", "--cell_m", "8", "--solve_cell_m", "4", "--stride_m", "64", "--num_transmitters", "1"]
+    for kind in ("drm", "mrm"):
+        argv = ["--geojson", str(geojson), "--out", str(tmp_path / kind), "--kind", kind, *size]
+        card = load_job("import_footprints").main([*argv, "--split", "train", "--val_corner_m", "130"])
+        assert card.kind == kind and card.split("train").num_rows > 0 and card.split("val").num_rows > 0
+        assert "tiles reach into the val corner" in capsys.readouterr().out
+    drm, mrm = (ShardReader(tmp_path / kind, "val").load().columns for kind in ("drm", "mrm"))
+    np.testing.assert_array_equal(drm["tx_xyz_m"], mrm["tx_xyz_m"])
+    assert drm["vehicle_m"].any() and not mrm["vehicle_m"].any()
+    assert (drm["gain_db"] != mrm["gain_db"])[drm["valid"] == 1].mean() > 0.9
+
+
+def test_coverage_becomes_a_geotiff(load_job, geojson, tmp_path, capsys):
     lon, lat = ring(52, 52, 0, 0)[0]
     path = tmp_path / "gain.tif"
-    job("predict_footprints").main(
+    load_job("predict_footprints").main(
         ["--geojson", str(geojson), "--transmitter", f"[{lon},{lat},12]", "--geotiff", str(path), "--cell_m", "4"]
     )
     assert "24 buildings" in (printed := capsys.readouterr().out) and "left out feature 20" in printed
@@ -115,10 +115,10 @@ def test_coverage_becomes_a_geotiff(geojson, tmp_path, capsys):
     np.testing.assert_array_equal(radio_map.valid, town.scene.outdoor)
 
 
-def test_coverage_of_a_window_is_around_the_transmitter(geojson, tmp_path, capsys):
+def test_coverage_of_a_window_is_around_the_transmitter(load_job, geojson, tmp_path, capsys):
     lon, lat = ring(52, 52, 0, 0)[0]
     arguments = ["--geojson", str(geojson), f"--transmitter=[{lon},{lat},12]", "--geotiff", str(tmp_path / "g.tif")]
-    job("predict_footprints").main([*arguments, "--shape", "[40,30]", "--cell_m", "4"])
+    load_job("predict_footprints").main([*arguments, "--shape", "[40,30]", "--cell_m", "4"])
     _, transmitter, radio_map = geotiff.read(tmp_path / "g.tif")
     assert radio_map.gain_db.shape == (40, 30)
     np.testing.assert_allclose(transmitter.xyz_m[:2], (60.0, 80.0), atol=1e-3)
@@ -136,12 +136,12 @@ def test_coverage_of_a_window_is_around_the_transmitter(geojson, tmp_path, capsy
         (["--split", "train", "--val_corner_m", "100", "--stride_m", "32"], "none of .* tiles .* is for train"),
     ],
 )
-def test_wrong_arguments_are_refused(geojson, tmp_path, arguments, message):
+def test_wrong_arguments_are_refused(load_job, geojson, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        job("import_footprints").main(["--geojson", str(geojson), "--out", str(tmp_path / "out"), *arguments])
+        load_job("import_footprints").main(["--geojson", str(geojson), "--out", str(tmp_path / "out"), *arguments])
 
 
 @pytest.mark.parametrize("name", ["import_footprints", "predict_footprints"])
-def test_what_is_needed_is_said(name):
+def test_what_is_needed_is_said(load_job, name):
     with pytest.raises(SystemExit, match="--geojson.* are needed"):
-        job(name).main([])
+        load_job(name).main([])

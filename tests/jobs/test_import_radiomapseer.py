@@ -1,8 +1,6 @@
 """Importing RadioMapSeer: real layout in, a dataset out; a broken file costs its map."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +9,10 @@ from PIL import Image
 from raymap.data import radiomapseer, schema
 from raymap.data.reader import ShardReader, quarantined
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("import_radiomapseer", ROOT / "jobs/import_radiomapseer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job("import_radiomapseer")
 
 
 @pytest.fixture

@@ -1,23 +1,15 @@
 """The data card says what was found and shows the maps; the exit status follows the verdict."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from raymap.data import schema, shards
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def job():
-    spec = importlib.util.spec_from_file_location("validate_dataset", ROOT / "jobs/validate_dataset.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def job(load_job):
+    return load_job("validate_dataset")
 
 
 def write(folder, inverted):
