@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
 
 OUTLINES_FILE = "outlines.json"
-_keep = parallel.keep
 #: Computed from the true map, hence hidden from a model that predicts.
 _FROM_THE_TRUE_MAP = ("gain_db", "valid", "outline")
 

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from raymap.data import schema, shards, sources
+from raymap.data import parallel, schema, sources
 from raymap.data.sources import Counts, MapPlan
 from raymap.propagation import dominant_path, ray_launching
 from raymap.scene import RadioMap
@@ -139,13 +139,13 @@ def test_static_plans_have_no_vehicles_and_unknown_kinds_are_refused():
 
 def test_a_plan_from_before_there_were_kinds_is_static(tmp_path):
     path = tmp_path / "plan.json"
-    shards._keep(path, SRM, "plan")
+    parallel.keep(path, SRM, "plan")
     whole = path.read_text()
     old = MapPlan.model_validate_json(whole).model_dump_json(exclude=set(YOUNG_FIELDS))
     path.write_text(old)
-    shards._keep(path, SRM, "plan")
+    parallel.keep(path, SRM, "plan")
     with pytest.raises(ValueError, match="another plan: kind was 'srm', now 'drm'"):
-        shards._keep(path, DRM, "plan")
+        parallel.keep(path, DRM, "plan")
     path.write_text(old.replace("{", '{"colour": 3,', 1))
     with pytest.raises(ValueError, match="colour was 3, now None"):
-        shards._keep(path, SRM, "plan")
+        parallel.keep(path, SRM, "plan")
