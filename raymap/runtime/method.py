@@ -120,8 +120,7 @@ def train(job: MethodJob) -> Path:
 
     Errors as :func:`raymap.runtime.train.fit`.
     """
-    cluster.connect(min_cpus=job.workers.num * job.workers.cpus_each + 1)
-    card = _dataset(job)
+    card = make_dataset(job)
     model, changes = job.folder / "model", {}
     if "autoencoder" in job.stages:
         changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
@@ -174,10 +173,11 @@ def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
     return drawn
 
 
-def _dataset(job: MethodJob) -> DatasetCard:
+def make_dataset(job: MethodJob) -> DatasetCard:
     """The job's dataset, generated now if there is none. Raises FileNotFoundError without data or plan."""
     folder = Path(job.resolved_data.folder)
     if not (folder / CARD_FILE).is_file() and job.plan is not None:
+        cluster.connect(min_cpus=job.workers.num * job.workers.cpus_each + 1)
         print(f"[{job.name}] making the dataset {job.plan.name!r} in {folder}", flush=True)
         return shards.generate(job.plan, folder)
     return DatasetCard.load(folder)

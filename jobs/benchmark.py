@@ -1,0 +1,39 @@
+"""The benchmark: every method and study trained on the same towns, scored on unseen ones, written as a page.
+
+    python jobs/benchmark.py --size small                          # everything; hours on two cores
+    python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
+
+Writes ``docs/benchmark.md`` and ``docs/benchmark.json`` anew after every entry. What is trained and scored stays under
+``runs/benchmark/SIZE``: the same command goes on where it stopped.
+"""
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+from raymap import recipes
+from raymap.config import Settings, from_command_line
+from raymap.runtime import benchmark
+
+
+class Job(Settings):
+    """What to run."""
+
+    size: str = Field("small", description=f"one of {', '.join(recipes.K2_SIZES)}")
+    only: str = Field("", description="regular expression for names of entries, e.g. srm- or outline; default: all")
+    storage: str = Field("runs/benchmark", description="folder for data, trainings and scores")
+    page: str = Field("docs/benchmark.md", description="page to write; the numbers go beside it as .json")
+
+
+def main(argv: list[str]) -> dict:
+    """Run the benchmark and print where its page is."""
+    job = from_command_line(Job(), argv, prog="benchmark.py")
+    chosen = recipes.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})
+    found = benchmark.run(chosen, job.only)
+    print(Path(job.page).read_text())
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
