@@ -28,7 +28,13 @@ from pydantic import Field, ValidationError
 
 from raymap.config import Settings
 from raymap.data import radiomapseer_files as files
-from raymap.data.radiomapseer_checks import antenna_pixel, check_brightest, check_gain, check_missing
+from raymap.data.radiomapseer_checks import (
+    antenna_pixel,
+    check_brightest,
+    check_gain,
+    check_missing,
+    settled_pixel,
+)
 from raymap.data.radiomapseer_files import ENCODING, Encoding
 from raymap.data.radiomapseer_splits import disjoint, overlaps, split
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
@@ -118,6 +124,8 @@ def read(
 ) -> tuple[Scene, Transmitter, RadioMap]:
     """One map of the dataset: the city, the transmitter (at its pixel's centre) and the path gain, valid outdoors.
 
+    A transmitter listed beside its place because several pixels are brightest is put right (`settled_pixel`).
+
     ``buildings``: "missing1" to "missing4" give a scene that lacks so many buildings, in one of the ``variant`` s 1 to
     6 (default 1); the gain stays that of the complete city, and valid only where that is outdoors. In a folder made by
     :mod:`raymap.data.radiomapseer_export`, cell size, frequency and heights are those that it states.
@@ -136,6 +144,8 @@ def read(
     check_gain(building, building_path, grey, gain_path, simulation)
     row, column = antenna_pixel(folder, map_id, tx_id, encoding)
     check_brightest(grey, gain_path, row, column, encoding.grain_px)
+    if export is None and not building[row, column]:
+        row, column = settled_pixel(grey, building, row, column)
     if building[row, column]:
         raise ValueError(f"{building_path}: transmitter {tx_id} at row {row}, column {column} is inside a building")
 

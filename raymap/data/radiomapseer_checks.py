@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from raymap.data.radiomapseer_files import Encoding, antennas, picture
+from raymap.physics import visibility
 
 #: Largest share of building pixels with a gain. Real DPM maps measure 0.0000.
 _MAX_LIT_BUILDING = 0.01
@@ -26,6 +27,10 @@ _MIN_KEPT_BUILDING = 0.1
 #: How far the JSON may lie from the lit pixel, and the brightest gain from it [px].
 _ANTENNA_SLACK_PX = 1.0
 _BRIGHTEST_SLACK_PX = 2.0
+#: A pixel as bright as the listed one takes its place only if the gains in sight fit its distances so much better.
+_MUCH_BETTER = 0.5
+#: Gains this near tell a pixel apart [px].
+_NEAR_PX = 24.0
 #: "One lit pixel, or few": more than this is no antenna picture.
 _MAX_ANTENNA_PIXELS = 9
 
@@ -136,6 +141,36 @@ def check_brightest(grey: np.ndarray, path: Path, row: int, column: int, grain_p
         f"{path}: brightest at row {brightest[0][0]}, column {brightest[0][1]}, {distance_px:.1f} px from the "
         f"transmitter at row {row}, column {column}; {cause}"
     )
+
+
+def settled_pixel(grey: np.ndarray, building: np.ndarray, row: int, column: int) -> tuple[int, int]:
+    """(row, column) of a transmitter listed at ``row``, ``column``, moved where the gain shows it to stand beside.
+
+    At the foot of a wall several pixels are equally bright (the 3 x 3 median of the maps has no other half there), and
+    a list that was derived from the brightest pixel names one of them by chance: 2 of 11 such lists are a pixel off.
+    Of those pixels within 2 of the listed one, that is taken whose distances explain the gains in its sight as a
+    straight line over log distance, if it does so in at most half the median deviation of the listed one. ``grey``:
+    (H, W) uint8, ``building``: (H, W) bool.
+    """
+    tied = np.argwhere((grey == grey.max()) & ~building)
+    tied = [(int(r), int(c)) for r, c in tied if np.hypot(r - row, c - column) <= _BRIGHTEST_SLACK_PX]
+    if (row, column) not in tied or len(tied) == 1:
+        return row, column
+    misfit = {pixel: _misfit(grey, building, *pixel) for pixel in tied}
+    best = min(tied, key=misfit.__getitem__)
+    return best if misfit[best] <= _MUCH_BETTER * misfit[row, column] else (row, column)
+
+
+def _misfit(grey: np.ndarray, building: np.ndarray, row: int, column: int) -> float:
+    """Median deviation [grey levels] of the gains near and in sight of a pixel from their line over log distance."""
+    rows, columns = np.nonzero(visibility.line_of_sight(building, (row + 0.5, column + 0.5)))
+    distance_px = np.hypot(rows - row, columns - column)
+    near = (distance_px >= 1) & (distance_px <= _NEAR_PX)
+    log_distance, level = np.log(distance_px[near]), grey[rows[near], columns[near]].astype(float)
+    if len(np.unique(log_distance)) < 2:
+        return np.inf
+    slope, start = np.polyfit(log_distance, level, 1)
+    return float(np.median(np.abs(level - start - slope * log_distance)))
 
 
 def _apart_px(first: tuple[float, float], second: tuple[float, float]) -> float:

@@ -11,6 +11,8 @@ A cell takes, of the paths it has, the one with the least loss:
   passes as a taut string would, with the building inside the bend or touching its line (see `street`);
 - over the roofs, PL = PL(1 m) + 10·n·log10 L + Σ wr(φ) − credit (see `roof`).
 
+The map ends with a median over 3 m, as those of the dataset do (see `smoothing`).
+
 The result turns and mirrors with the scene exactly. Walls are opaque for the first two whatever their height: both
 ends are taken to stand in the street (about 1.5 m). A transmitter above the roofs still gets the line-of-sight law
 wherever the straight line in space is free, because the roof path then has no bend.
@@ -27,6 +29,7 @@ from raymap import units
 from raymap.physics import pathloss, visibility
 from raymap.propagation import roof, street
 from raymap.propagation.corners import convex_corners
+from raymap.propagation.smoothing import outdoor_median
 from raymap.scene import RadioMap, Scene, Transmitter
 
 
@@ -41,13 +44,13 @@ class Constants:
     """
 
     exponent: float = 2.5  #: n in line of sight and over the roofs
-    street_exponent: float = 2.8267  #: n + n' around corners
+    street_exponent: float = 2.8247  #: n + n' around corners
     bend_deg: tuple[float, ...] = (0.0, 180.0)  #: angles φ of ``bend_db``, whole degrees
     #: w(φ) at a corner [dB]: a straight line, as single bends around the true polygons of map 0 show it.
-    bend_db: tuple[float, ...] = (1.55, 30.82)
+    bend_db: tuple[float, ...] = (1.62, 30.83)
     roof_bend_deg: tuple[float, ...] = (0.0, 15.0, 45.0, 90.0, 180.0)  #: angles of ``roof_bend_db``, whole degrees
-    roof_bend_db: tuple[float, ...] = (0.26, 15.86, 17.21, 22.56, 22.56)  #: wr(φ) at a roof edge [dB]
-    roof_credit_db: float = 10.24  #: only Σ wr − credit over the usual two edges was fitted, not either alone [dB]
+    roof_bend_db: tuple[float, ...] = (0.21, 15.85, 17.22, 22.61, 22.61)  #: wr(φ) at a roof edge [dB]
+    roof_credit_db: float = 10.26  #: only Σ wr − credit over the usual two edges was fitted, not either alone [dB]
     max_bends: int = 8  #: most corners on one street path
     #: Of the simplification of outlines. 0.6 keeps the convex steps of raster edges near 45°, at 2.4 times the corners
     #: of 1.0: on maps left out of the fit 0.4 dB better.
@@ -57,6 +60,9 @@ class Constants:
     #: The same for where its lengths and angles are measured. 0, the outline itself, is 0.1 dB better than 0.75.
     corner_anchor_cells: float = 0.0
     receiver_height_m: float = 1.5
+    #: Width of the median over outdoor cells that ends it: 3 x 3 cells of 1 m, nothing for cells of 2 m and more. Not
+    #: fitted: real maps have it to the last grey level, next to walls and around the transmitter too. 0: none.
+    median_m: float = 3.0
     vehicle_db_per_m: float = 4.0  #: inside vehicles; a guess, not fitted
     vehicle_limit_db: float = 12.0  #: a guess as well
 
@@ -109,7 +115,9 @@ def solve(scene: Scene, transmitter: Transmitter, *, constants: Constants | None
     vehicle_db = np.minimum(constants.vehicle_db_per_m * vehicle_m, constants.vehicle_limit_db)
     cost_db = np.where(lit, straight_db + vehicle_db, np.minimum(around_db + vehicle_db, over_db))
     gain_db = np.maximum(-(reference_db + cost_db), units.GAIN_FLOOR_DB)
-    return RadioMap(np.where(outdoor, gain_db, units.GAIN_FLOOR_DB), outdoor)
+    gain_db = np.where(outdoor, gain_db, units.GAIN_FLOOR_DB)
+    reach = int(constants.median_m / 2.0 / cell_m + 1e-9)
+    return RadioMap(outdoor_median(gain_db, outdoor, reach) if reach > 0 else gain_db, outdoor)
 
 
 def terms(scene: Scene, transmitter: Transmitter, *, constants: Constants | None = None) -> Terms:

@@ -6,8 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from raymap.data import polygons, radiomapseer
+from raymap.physics import visibility
+from raymap.propagation import dominant_path
+from raymap.propagation.smoothing import outdoor_median
+from raymap.scene import Grid, Scene, Transmitter
 
 ROW, COLUMN = 70, 120
 
@@ -67,6 +72,50 @@ def test_real_line_of_sight_follows_the_measured_law(radiomapseer_sample):
     error_db = (radio_map.gain_db - law_db)[near]
     assert np.median(np.abs(error_db)) < 0.2
     assert error_db.max() < 1.0
+
+
+def test_real_gains_in_sight_are_the_law_after_a_median_over_outdoor_neighbours(radiomapseer_sample):
+    scene, transmitter, radio_map = radiomapseer.read(radiomapseer_sample, 0, 10)
+    x_m, y_m, _ = transmitter.xyz_m
+    known = visibility.line_of_sight(~scene.outdoor, (y_m, x_m)) | ~scene.outdoor
+    rows, columns = np.indices(known.shape) + 0.5
+    law_db = -(47.87 + 25 * np.log10(np.maximum(np.hypot(rows - y_m, columns - x_m), 1)))
+    median_db = outdoor_median(law_db, scene.outdoor, 1)
+    judged = minimum_filter(known, 3) & scene.outdoor
+    at_wall = judged & maximum_filter(~scene.outdoor, 3)
+    off = [np.abs(gain_db - radio_map.gain_db) > 0.25 for gain_db in (law_db, median_db)]  # rounding: 0.195 dB
+    assert at_wall.sum() > 300 and off[0][at_wall].mean() > 0.1
+    assert not off[1][judged].any()
+
+
+def test_real_antennas_derived_from_a_tie_of_brightest_pixels_are_settled(radiomapseer_sample):
+    moved = {}
+    for map_id, tx_id in radiomapseer.pairs(radiomapseer_sample):
+        x_m, y_m, _ = radiomapseer.read(radiomapseer_sample, map_id, tx_id)[1].xyz_m
+        listed, found = radiomapseer.antennas(radiomapseer_sample, map_id)[tx_id], (int(y_m), int(x_m))
+        if found != listed:
+            moved[map_id, tx_id] = found[0] - listed[0], found[1] - listed[1]
+    assert moved == {(9006, 0): (0, 1), (9010, 0): (0, 1)}  # none of map 0, whose list is the real one
+
+
+def test_an_antenna_listed_beside_its_place_at_a_wall_is_settled(folder):
+    building_path, gain_path = folder / "png/buildings_complete/7.png", folder / "gain/DPM/7_1.png"
+    building = radiomapseer.layer(folder, "buildings_complete", 7)
+    scene = Scene("foot of a wall", Grid(building.shape, 1.0), building * 25.0)
+    _save(building_path, building.astype(np.uint8) * 255)
+    row, column = 61, COLUMN  # one pixel from the wall that ends at row 60
+    solved = dominant_path.solve(scene, Transmitter((column + 0.5, row + 0.5, 1.5)))
+    grey = radiomapseer.ENCODING.grey(solved.gain_db)
+    _save(gain_path, np.where(building, 0, np.maximum(grey, 1)).astype(np.uint8))
+    tied = np.argwhere(grey == grey.max())
+    assert len(tied) > 1 and [row, column] in tied.tolist()
+    for listed_row, listed_column in tied.tolist():
+        antenna = np.zeros(building.shape, np.uint8)
+        antenna[listed_row, listed_column] = 255
+        _save(folder / "png/antennas/7_1.png", antenna)
+        (folder / "antenna/7.json").write_text(json.dumps([[3, 4], [listed_column, 255 - listed_row]]))
+        _, transmitter, _ = radiomapseer.read(folder, 7, 1)
+        assert transmitter.xyz_m == (column + 0.5, row + 0.5, 1.5)
 
 
 def test_reads_a_written_folder(folder):
