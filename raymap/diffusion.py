@@ -31,7 +31,7 @@ class Heads(NamedTuple):
 
 
 class Preconditioning(NamedTuple):
-    """Scalings that keep network input and both targets at unit variance for every t; (B, 1, 1, 1) each."""
+    """Scalings that keep network input (unless it fades) and both targets at unit variance; (B, 1, 1, 1) each."""
 
     c_in: Tensor
     drift_skip: Tensor
@@ -50,8 +50,11 @@ def q_sample(z0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     return (1 - t) * z0 + t.sqrt() * noise
 
 
-def precondition(t: Tensor, z: Tensor) -> Preconditioning:
+def precondition(t: Tensor, z: Tensor, fade: bool = False) -> Preconditioning:
     """Best linear guess plus a unit-variance remainder for the network to learn, with v = Var z_t = (1-t)² + t.
+
+    ``fade``: the network's input loses the amplitude (1-t) that the clean latent has in it. At t = 1, where z_t is only
+    noise, the network then sees the condition alone.
 
     Drift: f̂ = -(1-t)/v·z_t + √(t/v)·F₁.  Noise: ε̂ = √t/v·z_t + (1-t)/√v·F₂.  For unit-variance z₀ these are the linear
     minimum mean square estimates (the choice of Karras et al. 2022, eq. 7, carried over to this process). The released
@@ -60,7 +63,7 @@ def precondition(t: Tensor, z: Tensor) -> Preconditioning:
     t = _like(t, z)
     variance = (1 - t) ** 2 + t
     return Preconditioning(
-        c_in=variance.rsqrt(),
+        c_in=variance.rsqrt() * (1 - t if fade else 1),
         drift_skip=-(1 - t) / variance,
         drift_out=(t / variance).sqrt(),
         noise_skip=t.sqrt() / variance,
@@ -68,9 +71,11 @@ def precondition(t: Tensor, z: Tensor) -> Preconditioning:
     )
 
 
-def apply_heads(network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], z_t: Tensor, t: Tensor) -> Heads:
+def apply_heads(
+    network: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], z_t: Tensor, t: Tensor, fade: bool = False
+) -> Heads:
     """Drift and noise from a raw network ``(c_in·z_t, t) -> (F₁, F₂)`` through :func:`precondition`."""
-    scale = precondition(t, z_t)
+    scale = precondition(t, z_t, fade)
     raw_drift, raw_noise = network(scale.c_in * z_t, t)
     return Heads(
         scale.drift_skip * z_t + scale.drift_out * raw_drift.to(z_t.dtype),
@@ -85,12 +90,18 @@ def clean(z_t: Tensor, t: Tensor, heads: Heads) -> Tensor:
 
 
 def losses(
-    z0: Tensor, noise: Tensor, t: Tensor, heads: Heads, weighting: Literal["plain", "unit"]
+    z0: Tensor,
+    noise: Tensor,
+    t: Tensor,
+    heads: Heads,
+    weighting: Literal["plain", "unit"],
+    share: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Drift, noise and reconstruction losses (paper eq. 41, 42, 44), each the mean over the batch: ().
 
     ``plain`` is the paper's squared error. ``unit`` divides each by the variance its target has around the best linear
     guess, so that every t counts alike and none is solved by the skip connection alone (the 1/c_out² of Karras et al.).
+    ``share``: (B, 1, H, W) weights, e.g. what part of a cell matters; the mean is over the weights.
     """
     z_t = q_sample(z0, noise, t)
     errors = {
@@ -103,17 +114,26 @@ def losses(
         errors["drift"] = errors["drift"] / scale.drift_out.square()
         errors["noise"] = errors["noise"] / scale.noise_out.square().clamp_min(T_MIN)
         errors["recon"] = errors["recon"] / scale.drift_out.square()
-    return {name: error.mean() for name, error in errors.items()}
+    if share is None:
+        return {name: error.mean() for name, error in errors.items()}
+    share = share / share.mean().clamp_min(1e-6)
+    return {name: (error * share).mean() for name, error in errors.items()}
 
 
-def draw_times(num: int, kind: Literal["uniform", "late"], device: torch.device | str = "cpu") -> Tensor:
+def draw_times(num: int, kind: Literal["uniform", "late", "end"], device: torch.device | str = "cpu") -> Tensor:
     """(num,) times in [T_MIN, 1]: uniform, or "late" with density 1/(2√(1-t)).
 
     A sampler of few steps starts at t = 1, where the network sees nothing but the condition, and does most of its work
-    there; "late" spends half of the training on t > 3/4.
+    there; "late" spends half of the training on t > 3/4. "end" is late for one half of the samples and exactly 1, where
+    every sampler starts, for the other.
     """
     uniform = torch.rand(num, device=device)
-    return (uniform if kind == "uniform" else 1 - uniform.square()).clamp_min(T_MIN)
+    if kind == "uniform":
+        return uniform.clamp_min(T_MIN)
+    times = (1 - uniform.square()).clamp_min(T_MIN)
+    if kind == "end":
+        times[: num // 2] = 1.0
+    return times
 
 
 def seeded_noise(

@@ -137,6 +137,8 @@ def _paper() -> K2Job:
             "cell_m": 1.0,
             "weighting": "plain",
             "times": "uniform",
+            "fade": False,
+            "outdoor_only": False,
             "steps": 4,
             "stochastic": True,
         },

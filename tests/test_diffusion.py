@@ -249,6 +249,38 @@ def test_unit_weighting_counts_every_time_alike_for_a_network_that_says_nothing(
         assert float(loss) == pytest.approx(1, abs=0.03), name
 
 
+def test_a_share_weighs_the_loss_and_an_even_one_changes_nothing():
+    z0, noise, t = normal(4, 2, 3, 3, seed=1), normal(4, 2, 3, 3, seed=2), torch.linspace(0.1, 1, 4).double()
+    heads = Heads(normal(4, 2, 3, 3, seed=3), normal(4, 2, 3, 3, seed=4))
+    plain = diffusion.losses(z0, noise, t, heads, "unit")
+    even = diffusion.losses(z0, noise, t, heads, "unit", torch.full((4, 1, 3, 3), 0.4).double())
+    share = torch.zeros(4, 1, 3, 3).double()
+    share[..., :1] = 1.0
+    left = diffusion.losses(z0, noise, t, heads, "unit", share)
+    column = slice(0, 1)
+    cut = Heads(heads.drift[..., column], heads.noise[..., column])
+    alone = diffusion.losses(z0[..., column], noise[..., column], t, cut, "unit")
+    for name in plain:
+        assert torch.isclose(plain[name], even[name]) and torch.isclose(left[name], alone[name])
+
+
+@pytest.mark.parametrize("t", TIMES)
+def test_a_fading_input_has_the_amplitude_of_the_clean_latent_in_it(t):
+    z0 = normal(NUM, 1, seed=9)
+    shown = diffusion.precondition(at(t, NUM), z0, fade=True)
+    plain = diffusion.precondition(at(t, NUM), z0)
+    assert torch.allclose(shown.c_in, (1 - t) * plain.c_in)
+    for name in ("drift_skip", "drift_out", "noise_skip", "noise_out"):
+        assert torch.equal(getattr(shown, name), getattr(plain, name))
+
+
+def test_half_of_the_end_is_where_samplers_start():
+    torch.manual_seed(0)
+    times = diffusion.draw_times(NUM, "end")
+    assert (times[: NUM // 2] == 1).all()
+    assert float((times[NUM // 2 :] < 0.75).double().mean()) == pytest.approx(0.5, abs=8 / NUM**0.5)
+
+
 @pytest.mark.parametrize("t", [diffusion.T_MIN, 1.0])
 def test_single_precision_holds_at_both_ends_of_time(t):
     z0, noise = normal(64, 64, seed=9).float(), normal(64, 64, seed=10).float()

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
+from torch.nn import functional as F
 
 from raymap import diffusion
 from raymap.config import ModelConfig
@@ -55,7 +56,9 @@ class RadioDiff(Predictor):
         lambda_noise: float = Field(1.0, ge=0, description="λ2 of paper eq. 45")
         lambda_recon: float = Field(1.0, ge=0, description="λ3 of paper eq. 45")
         weighting: Literal["plain", "unit"] = Field("unit", description="over t; plain is the paper's")
-        times: Literal["uniform", "late"] = Field("late", description="how t is drawn; uniform is the paper's")
+        times: Literal["uniform", "late", "end"] = Field("end", description="how t is drawn; uniform is the paper's")
+        fade: bool = Field(True, description="show the network no noise where z_t is noise alone; off in the paper")
+        outdoor_only: bool = Field(True, description="weigh latent cells by their outdoor share; off in the paper")
         prior: bool = Field(
             False, description="diffuse what a fitted law of distance and obstruction leaves unexplained"
         )
@@ -85,9 +88,27 @@ class RadioDiff(Predictor):
         self.register_buffer("latent_std", torch.ones(()))
 
     def start_from(self, part: str, trained: Predictor) -> None:
-        if part != "autoencoder":
+        """``autoencoder``: a trained Vae. ``body``: another RadioDiff, whose denoiser this one's starts from."""
+        if part == "body":
+            self._start_body(trained)
+        elif part == "autoencoder":
+            load_weights(self.autoencoder, trained)
+        else:
             super().start_from(part, trained)
-        load_weights(self.autoencoder, trained)
+
+    @torch.no_grad()
+    def _start_body(self, trained: Predictor) -> None:
+        """Copy a denoiser; inputs that it does not have come last here, and are not looked at in the beginning."""
+        if not isinstance(trained, RadioDiff):
+            raise ValueError(f"the body must start from a RadioDiff, got {type(trained).__name__}")
+        theirs, ours = trained.config.inputs, self.config.inputs
+        if ours[: len(theirs)] != theirs:
+            raise ValueError(f"the body was trained on the inputs {theirs}, this model begins with {ours}")
+        weights = trained.unet.state_dict()
+        stem = "encoder.stem.weight"
+        wide = torch.zeros_like(self.unet.state_dict()[stem])
+        wide[:, : weights[stem].shape[1]] = weights[stem]
+        self.unet.load_state_dict({**weights, stem: wide})
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[MapBatch]) -> None:
@@ -119,8 +140,9 @@ class RadioDiff(Predictor):
             z0 = (self._encode(batch) - self._offset(batch) - self.latent_mean) / self.latent_std
         noise = torch.randn_like(z0)
         t = diffusion.draw_times(len(batch), self.config.times, z0.device)
-        heads = diffusion.apply_heads(self._network(batch), diffusion.q_sample(z0, noise, t), t)
-        terms = diffusion.losses(z0, noise, t, heads, self.config.weighting)
+        heads = diffusion.apply_heads(self._network(batch), diffusion.q_sample(z0, noise, t), t, self.config.fade)
+        share = F.avg_pool2d(batch.valid.float(), self.autoencoder.factor) if self.config.outdoor_only else None
+        terms = diffusion.losses(z0, noise, t, heads, self.config.weighting, share)
         total = sum(getattr(self.config, f"lambda_{name}") * term for name, term in terms.items())
         return {"loss": total, **terms}
 
@@ -145,7 +167,7 @@ class RadioDiff(Predictor):
         shape = (self.latent_mean.shape[1], height, width)
         network = self._network(batch)
         z0 = diffusion.sample(
-            lambda z_t, t: diffusion.apply_heads(network, z_t, t),
+            lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
             diffusion.seeded_noise(seeds, shape, batch.building.device),
             self.steps,
             self.config.stochastic,

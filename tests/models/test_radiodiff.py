@@ -39,7 +39,10 @@ def latents(model, batch, monkeypatch):
 
 
 def make_perfect(model, z0, monkeypatch):
-    """Replace the U-Net by one that knows z₀ and answers what the preconditioning leaves to it."""
+    """Replace the U-Net by one that knows z₀ and answers what the preconditioning leaves to it.
+
+    It reads z_t from its input, which therefore must not fade.
+    """
 
     def answer(z, t, _condition):
         scale = diffusion.precondition(t, z)
@@ -85,7 +88,7 @@ def test_diffusion_sees_latents_of_zero_mean_and_unit_variance(maps, target, mon
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("changes", [{}, {"target": "outline"}, {"prior": True}, {"weighting": "plain"}])
 def test_a_perfect_network_draws_what_the_autoencoder_can_hold(maps, batch, changes, steps, stochastic, monkeypatch):
-    model = a_model(maps, steps=steps, stochastic=stochastic, **changes)
+    model = a_model(maps, steps=steps, stochastic=stochastic, fade=False, **changes)
     make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
     found = model.predict(batch.blind(), [3, 1, 4, 1])
     truth = getattr(batch, model.config.target)
@@ -96,7 +99,7 @@ def test_a_perfect_network_draws_what_the_autoencoder_can_hold(maps, batch, chan
 @torch.no_grad()
 @pytest.mark.parametrize("weighting", ["plain", "unit"])
 def test_a_perfect_network_has_no_loss(maps, batch, weighting, monkeypatch):
-    model = a_model(maps, weighting=weighting)
+    model = a_model(maps, weighting=weighting, fade=False)
     assert float(model(batch)["loss"]) > 0.1
     make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
     assert float(model(batch)["loss"]) < 1e-5
@@ -149,6 +152,43 @@ def test_seeds_choose_the_sample(maps, batch, stochastic):
     drawn = model.predict(same, [1, 2, 1, 3])
     torch.testing.assert_close(drawn[0], drawn[2], rtol=0, atol=1e-5)
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-3) and not torch.allclose(drawn[1], drawn[3], atol=1e-3)
+
+
+def test_one_call_draws_the_same_for_every_seed_unless_noise_is_shown(maps, batch):
+    blind = batch.blind()
+    faded, shown = (a_model(maps, steps=1, fade=fade) for fade in (True, False))
+    torch.testing.assert_close(faded.predict(blind, [1, 2, 3, 4]), faded.predict(blind, [5, 6, 7, 8]))
+    assert not torch.allclose(shown.predict(blind, [1, 2, 3, 4]), shown.predict(blind, [5, 6, 7, 8]), atol=1e-3)
+
+
+@torch.no_grad()
+def test_what_lies_in_buildings_is_not_learned(maps, batch, monkeypatch):
+    """A network that is wrong only where every cell of a latent cell is built has no loss."""
+    valid = batch.valid.clone()
+    valid[:, :, 8:16, 8:20] = False
+    batch = replace(batch, valid=valid)
+    model = a_model(maps, fade=False, weighting="plain")
+    z0 = latents(model, batch, monkeypatch)
+    built = torch.nn.functional.max_pool2d(batch.valid.float(), model.autoencoder.factor) == 0
+    assert built.any() and not built.all()
+    make_perfect(model, z0 + 3.0 * built, monkeypatch)
+    assert float(model(batch)["loss"]) < 1e-5
+    everywhere = a_model(maps, fade=False, weighting="plain", outdoor_only=False)
+    make_perfect(everywhere, z0 + 3.0 * built, monkeypatch)
+    assert float(everywhere(batch)["loss"]) > 0.1
+
+
+def test_it_starts_from_the_body_of_another_and_looks_away_from_what_that_did_not_know(maps, batch):
+    first = a_model(maps, inputs=("building", "tx"))
+    second = a_model(maps, inputs=("building", "tx", "outline_predicted"))
+    second.start_from("body", first)
+    for ours, theirs in zip(second.unet.condition(batch.stack(second.config.inputs)),
+                            first.unet.condition(batch.stack(first.config.inputs)), strict=True):  # fmt: skip
+        torch.testing.assert_close(ours[0], theirs[0])
+    with pytest.raises(ValueError, match="trained on the inputs .*'line_of_sight'"):
+        second.start_from("body", a_model())
+    with pytest.raises(ValueError, match="must start from a RadioDiff, got Vae"):
+        second.start_from("body", Vae(CODER))
 
 
 def test_the_autoencoder_is_frozen_and_no_part_of_the_training(maps, batch):
