@@ -81,13 +81,14 @@ def test_an_unknown_size_lists_the_known(size):
 
 def test_the_paper_recipe_is_the_papers():
     job = recipes.k2("paper")
-    assert job.data.batch_size == 64
+    assert job.data.batch_size == 64 and not job.warm_start
     for stage in (job.outline, job.map):
         assert stage.optim.learning_rate == pytest.approx(5e-5)
         assert stage.optim.final_learning_rate == pytest.approx(5e-6)
         assert stage.optim.warmup_steps == 0 and stage.optim.precision == "fp32"
         model = stage.model
         assert model.weighting == "plain" and model.times == "uniform" and not model.prior and model.stochastic
+        assert not model.fade and not model.outdoor_only and model.views == 1
         assert not set(model.inputs) & set(recipes.PHYSICS) and model.cell_m == 1.0
 
 

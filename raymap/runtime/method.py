@@ -96,6 +96,7 @@ class K2Job(LatentJob):
     """The three trainings of RadioDiff-k²: autoencoder, outline stage (DM1), map stage (DM2)."""
 
     outline: Stage[RadioDiff.Config]
+    warm_start: bool = Field(True, description="DM2's denoiser starts from DM1's; the paper trains both from nothing")
 
     def model(self) -> K2.Config:
         return K2.Config(outline=self.outline.model, map=self.map.model)
@@ -129,6 +130,8 @@ def train(job: MethodJob) -> Path:
     outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
     drawn = _draw_outlines(job, outline, card)
     data = job.resolved_data.model_copy(update={"predicted_outlines": str(drawn)})
+    if job.warm_start:
+        changes["start_from"] = {**changes["start_from"], "body": str(outline)}
     gain = _stage(job, "map", "DM2: environment + outline -> map", data=data, **changes)
     two_stage = K2(job.model())
     two_stage.start_from("outline", base.load(outline))
