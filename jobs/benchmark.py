@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from raymap import recipes
+from raymap import benchmarks, recipes
 from raymap.config import Settings, from_command_line
 from raymap.runtime import benchmark
 
@@ -29,7 +29,7 @@ class Job(Settings):
 def main(argv: list[str]) -> dict:
     """Run the benchmark and print where its page is."""
     job = from_command_line(Job(), argv, prog="benchmark.py")
-    chosen = recipes.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})
+    chosen = benchmarks.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})
     found = benchmark.run(chosen, job.only)
     print(Path(job.page).read_text())
     return found

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from raymap.config import DataConfig, OptimConfig, OutlineConfig, Stage, WorkersConfig
+from raymap.config import DataConfig, OptimConfig, Stage, WorkersConfig
 from raymap.data import sources
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.regression import Regression
 from raymap.models.vae import Vae
-from raymap.runtime.benchmark import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
 
 Size = Literal["debug", "demo", "small", "full", "paper"]
@@ -180,7 +179,7 @@ def radiodiff(size: Size) -> LatentJob:
     whole = k2(size)
     inputs = {"inputs": ENVIRONMENT, "prior": False}
     model = whole.map.model.model_copy(update=inputs)
-    stage = Stage[RadioDiff.Config](model=model, optim=_both_budgets(whole))
+    stage = Stage[RadioDiff.Config](model=model, optim=both_budgets(whole))
     return LatentJob(autoencoder=whole.autoencoder, map=stage, **_shared(whole, "radiodiff"))
 
 
@@ -190,11 +189,12 @@ def regression(size: Size) -> MethodJob[Regression.Config]:
     body = whole.map.model
     shared = body.model_dump(include={"cell_m", "widths", "num_blocks", "stem", "prior", "views"})
     model = Regression.Config(inputs=whole.outline.model.inputs, patch=_patch(whole.autoencoder.model), **shared)
-    stage = Stage[Regression.Config](model=model, optim=_both_budgets(whole))
+    stage = Stage[Regression.Config](model=model, optim=both_budgets(whole))
     return MethodJob[Regression.Config](map=stage, **_shared(whole, "regression"))
 
 
-def _both_budgets(whole: K2Job) -> OptimConfig:
+def both_budgets(whole: K2Job) -> OptimConfig:
+    """DM2's training, as long as DM1's and DM2's together."""
     num_steps = whole.outline.optim.num_steps + whole.map.optim.num_steps
     return whole.map.optim.model_copy(update={"num_steps": num_steps})
 
@@ -207,87 +207,3 @@ def _shared(whole: K2Job, method: str) -> dict:
     """What another method takes over from K2's job of the same size; the dataset lies where K2's does."""
     data = whole.data.model_copy(update={"folder": whole.data.folder or f"{whole.storage}/{whole.name}/data"})
     return {"name": f"{whole.name}-{method}", "data": data, "plan": whole.plan, "workers": whole.workers}
-
-
-#: The rows that the tables of the benchmark are told as multiples of.
-_REFERENCES: dict[Study, str] = {"methods": "RadioDiff", "outline": "no outline", "physics": "all inputs"}
-_INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
-#: What is left out in each row of the physics study.
-_LEFT_OUT = {
-    "no line of sight": ("line_of_sight",),
-    "no distance": ("log_distance",),
-    "no bearing": ("bearing",),
-    "no openness": ("openness",),
-    "no obstructions": ("crossed", "thickness", "shadow"),
-}
-
-
-def benchmark(size: Size) -> Benchmark:
-    """Methods on all kinds of maps (three seeds on static ones), and the studies of outlines and of physics inputs.
-
-    The studies are static, with half of the steps. Raises ValueError for an unknown size.
-    """
-    whole = k2(size)
-    methods = {"RadioDiff": radiodiff(size), "Regression": regression(size), "RadioDiff-k²": whole}
-    seeds = {"srm": (0, 1, 2), "drm": (0,), "mrm": (0,)}
-    rows = [
-        Entry(method=name, study="methods", kind=kind, seed=seed, job=job)
-        for kind, some in seeds.items()
-        for seed in some
-        for name, job in methods.items()
-    ]
-    half = _halved(whole)
-    rows += [*_outline_study(half), *_physics_study(half)]
-    return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
-
-
-def _outline_study(half: K2Job) -> list[Entry]:
-    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not."""
-    jobs: dict[str, MethodJob] = {}
-    for kind in _INDICATORS:
-        data = half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})
-        jobs[f"outline {kind}"] = half.model_copy(update={"data": data})
-    blind = half.map.model.model_copy(update={"inputs": half.outline.model.inputs})
-    jobs["no outline"] = _without_dm1(half, Stage[RadioDiff.Config](model=blind, optim=_both_budgets(half)))
-    oracle = half.data.model_copy(update={"true_outlines": True})
-    jobs["true outline (oracle)"] = _without_dm1(half, half.map).model_copy(update={"data": oracle})
-    return [Entry(method=name, study="outline", job=job) for name, job in jobs.items()]
-
-
-def _physics_study(half: K2Job) -> list[Entry]:
-    """DM2 without one input after the other, on one DM1's outlines."""
-    full = half.map.model
-    models = {"all inputs": full}
-    for name, gone in _LEFT_OUT.items():
-        models[name] = full.model_copy(update={"inputs": tuple(i for i in full.inputs if i not in gone)})
-    models["no law to start from"] = full.model_copy(update={"prior": False})
-    none = (*ENVIRONMENT, "outline_predicted")
-    models["outline, no physics"] = full.model_copy(update={"inputs": none, "prior": False})
-    return [
-        Entry(
-            method=name,
-            study="physics",
-            # Another set of inputs cannot start from DM1's denoiser, so none does.
-            job=half.model_copy(update={"map": half.map.model_copy(update={"model": model}), "warm_start": False}),
-            outline_of="outline k_log",
-        )
-        for name, model in models.items()
-    ]
-
-
-def _without_dm1(job: K2Job, stage: Stage[RadioDiff.Config]) -> LatentJob:
-    kept = {name: getattr(job, name) for name in LatentJob.model_fields if name != "map"}
-    return LatentJob(**kept, map=stage)
-
-
-def _halved(job: K2Job) -> K2Job:
-    def half(stage: Stage) -> Stage:
-        optim = stage.optim
-        changes = {
-            "num_steps": optim.num_steps // 2,
-            "warmup_steps": optim.warmup_steps // 2,
-            "checkpoint_every": max(1, optim.checkpoint_every // 2),
-        }
-        return stage.model_copy(update={"optim": optim.model_copy(update=changes)})
-
-    return job.model_copy(update={stage: half(getattr(job, stage)) for stage in ("outline", "map")})

@@ -15,6 +15,7 @@ _STUDIES = {
     "methods": "Methods",
     "outline": "Which outline helps",
     "physics": "Which physics inputs help",
+    "diffusion": "What the diffusion is made of",
 }
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}

@@ -29,14 +29,14 @@ from raymap.runtime.method import MethodJob, make_dataset, train
 TEST_SPLITS = ("test", "test_generated")
 
 
-Study = Literal["methods", "outline", "physics"]
+Study = Literal["methods", "outline", "physics", "diffusion"]
 
 
 class Entry(Settings):
     """One training: a method by a setting, on one kind of map. Entries that differ only in ``seed`` share a row."""
 
     method: str = Field(description="name of the row")
-    study: Study = Field(description="table that the row belongs to")
+    studies: tuple[Study, ...] = Field(min_length=1, description="tables that the row belongs to")
     kind: Kind = "srm"
     seed: int = 0
     job: SerializeAsAny[MethodJob]
@@ -137,7 +137,7 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
     if out.exists():
         return
     data = job.resolved_data
-    laws = fit_laws(data.folder, "train", out.parent / "laws") if entry.study == "methods" and not entry.seed else {}
+    laws = fit_laws(data.folder, "train", out.parent / "laws") if "methods" in entry.studies and not entry.seed else {}
     rows = score_rows(
         {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
     )
@@ -152,9 +152,9 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
 def write_page(benchmark: Benchmark) -> dict:
     """Everything scored so far as one page and one JSON file; returns what the JSON holds."""
     tables = []
-    keys = dict.fromkeys((entry.study, entry.kind) for entry in benchmark.entries)
+    keys = dict.fromkeys((study, entry.kind) for entry in benchmark.entries for study in entry.studies)
     for (study, kind), split in itertools.product(keys, TEST_SPLITS):
-        entries = [entry for entry in benchmark.entries if (entry.study, entry.kind) == (study, kind)]
+        entries = [entry for entry in benchmark.entries if entry.kind == kind and study in entry.studies]
         paths = [benchmark.folder / entry.name / "scores" / f"{split}.parquet" for entry in entries]
         rows = [pd.read_parquet(path) for path in paths if path.exists()]
         if rows:

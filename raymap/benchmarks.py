@@ -1,0 +1,120 @@
+"""What the benchmark compares: entries built from the recipes."""
+
+from __future__ import annotations
+
+from raymap import recipes
+from raymap.config import OutlineConfig, Stage
+from raymap.models.radiodiff import RadioDiff
+from raymap.runtime.benchmark import Benchmark, Entry, Study
+from raymap.runtime.method import K2Job, LatentJob, MethodJob
+
+#: The rows that the tables of the benchmark are told as multiples of.
+_REFERENCES: dict[Study, str] = {
+    "methods": "RadioDiff", "outline": "no outline", "physics": "all inputs", "diffusion": "no outline",
+}  # fmt: skip
+_INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
+#: What is left out in each row of the physics study.
+_LEFT_OUT = {
+    "no line of sight": ("line_of_sight",),
+    "no distance": ("log_distance",),
+    "no bearing": ("bearing",),
+    "no openness": ("openness",),
+    "no obstructions": ("crossed", "thickness", "shadow"),
+}
+
+
+#: How each row of the study of the diffusion differs from its first, the diffusion as it is.
+_DIFFUSIONS = {
+    "noise shown at t = 1": {"fade": False},
+    "buildings count": {"outdoor_only": False},
+    "late times": {"times": "late"},
+    "uniform times": {"times": "uniform"},
+    "plain weighting": {"weighting": "plain"},
+    "as published": {"fade": False, "outdoor_only": False, "times": "uniform", "weighting": "plain"},
+}
+
+
+def benchmark(size: recipes.Size) -> Benchmark:
+    """Methods on all kinds of maps (three seeds on static ones); studies of outlines, physics inputs and the diffusion.
+
+    The studies are static, with half of the steps. Raises ValueError for an unknown size.
+    """
+    whole = recipes.k2(size)
+    methods = {"RadioDiff": recipes.radiodiff(size), "Regression": recipes.regression(size), "RadioDiff-k²": whole}
+    seeds = {"srm": (0, 1, 2), "drm": (0,), "mrm": (0,)}
+    rows = [
+        Entry(method=name, studies=("methods",), kind=kind, seed=seed, job=job)
+        for kind, some in seeds.items()
+        for seed in some
+        for name, job in methods.items()
+    ]
+    half = _halved(whole)
+    rows += [*_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
+    return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
+
+
+def _outline_study(half: K2Job) -> list[Entry]:
+    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not."""
+    jobs: dict[str, MethodJob] = {}
+    for kind in _INDICATORS:
+        data = half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})
+        jobs[f"outline {kind}"] = half.model_copy(update={"data": data})
+    jobs["outline k_log, cold start"] = half.model_copy(update={"warm_start": False})
+    jobs["no outline"] = _single(half)
+    oracle = half.data.model_copy(update={"true_outlines": True})
+    jobs["true outline (oracle)"] = _without_dm1(half, half.map).model_copy(update={"data": oracle})
+    shared = {"no outline": ("outline", "diffusion")}
+    return [Entry(method=name, studies=shared.get(name, ("outline",)), job=job) for name, job in jobs.items()]
+
+
+def _physics_study(half: K2Job) -> list[Entry]:
+    """DM2 without one input after the other, on one DM1's outlines."""
+    full = half.map.model
+    models = {"all inputs": full}
+    for name, gone in _LEFT_OUT.items():
+        models[name] = full.model_copy(update={"inputs": tuple(i for i in full.inputs if i not in gone)})
+    models["no law to start from"] = full.model_copy(update={"prior": False})
+    none = (*recipes.ENVIRONMENT, "outline_predicted")
+    models["outline, no physics"] = full.model_copy(update={"inputs": none, "prior": False})
+    return [
+        Entry(
+            method=name,
+            studies=("physics",),
+            # Another set of inputs cannot start from DM1's denoiser, so none does.
+            job=half.model_copy(update={"map": half.map.model_copy(update={"model": model}), "warm_start": False}),
+            outline_of="outline k_log",
+        )
+        for name, model in models.items()
+    ]
+
+
+def _diffusion_study(half: K2Job) -> list[Entry]:
+    """RadioDiff with all physics inputs and no outline, its diffusion changed in one thing after the other."""
+    return [
+        Entry(method=name, studies=("diffusion",), job=_single(half, **changes))
+        for name, changes in _DIFFUSIONS.items()
+    ]
+
+
+def _single(job: K2Job, **changes: object) -> LatentJob:
+    """DM2 alone, without an outline and with DM1's steps; ``changes`` replace fields of its config."""
+    model = job.map.model.model_copy(update={"inputs": job.outline.model.inputs, **changes})
+    return _without_dm1(job, Stage[RadioDiff.Config](model=model, optim=recipes.both_budgets(job)))
+
+
+def _without_dm1(job: K2Job, stage: Stage[RadioDiff.Config]) -> LatentJob:
+    kept = {name: getattr(job, name) for name in LatentJob.model_fields if name != "map"}
+    return LatentJob(**kept, map=stage)
+
+
+def _halved(job: K2Job) -> K2Job:
+    def half(stage: Stage) -> Stage:
+        optim = stage.optim
+        changes = {
+            "num_steps": optim.num_steps // 2,
+            "warmup_steps": optim.warmup_steps // 2,
+            "checkpoint_every": max(1, optim.checkpoint_every // 2),
+        }
+        return stage.model_copy(update={"optim": optim.model_copy(update=changes)})
+
+    return job.model_copy(update={stage: half(getattr(job, stage)) for stage in ("outline", "map")})
