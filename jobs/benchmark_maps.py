@@ -3,7 +3,8 @@
     python jobs/benchmark_maps.py [--kinds [srm,drm,mrm]] [--sizes [64,128,256]] [--out benchmark_maps.json]
 
 Ground is 256 m x 256 m at every size: 64 cells of 4 m (solved on 2 m, as datasets are), 128 of 2 m, 256 of 1 m. Times
-are CPU seconds of this process, kernels compiled before; workers are Ray tasks on a cluster of that many CPUs.
+are CPU seconds of this process, kernels compiled before; workers are Ray tasks on a cluster of that many CPUs. Sionna
+RT (``raymap[sionna]``) traces one of the same maps per size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import shards, sources
+from raymap.data import schema, shards, sources
 from raymap.data.sources import Counts, MapPlan
 from raymap.runtime import cluster, track
 
@@ -36,6 +37,9 @@ class Job(Settings):
     sizes: tuple[int, ...] = Field((64, 128, 256), description="cells along one side of 256 m")
     num_scenes: int = Field(4, ge=1, description="generated towns per size, 4 transmitters each")
     workers: tuple[int, ...] = Field((1, 2), description="sizes of the clusters compared; empty: none")
+    traced_rays: int = Field(
+        10_000, ge=0, description="rays of Sionna RT on one of the same maps per size; 0: leave it"
+    )
     num_scaled: int = Field(256, ge=1, description="generated towns of 128² srm that the clusters make")
     out: Path | None = Field(None, description="JSON file to write")
 
@@ -66,6 +70,21 @@ def measure(kind: str, size: int, num_scenes: int) -> dict:
                      sources=("generated towns",), attribution="")  # fmt: skip
         num_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet")) / len(made)
     return {"kind": kind, "size": size, "seconds": seconds, "maps_per_s": 1 / seconds, "bytes": num_bytes}
+
+
+def measure_sionna(size: int, num_rays: int) -> dict:
+    """CPU seconds of Sionna RT for the first map that :func:`measure` makes: every outdoor cell, three interactions."""
+    from raymap.propagation import ray_tracing
+
+    chosen = plan("srm", size, 1)
+    scene, transmitter, _ = schema.nouns(sources.rows(sources.work(chosen)[0], chosen)[0][0])
+    options = ray_tracing.Options(num_rays=num_rays)
+    few = ray_tracing.Options(num_rays=100)
+    ray_tracing.solve(scene.coarsen(scene.grid.shape[0] // 16, transmitter), transmitter, options=few)  # compiles
+    began = time.process_time()
+    ray_tracing.solve(scene, transmitter, options=options)
+    seconds = time.process_time() - began
+    return {"kind": "sionna", "size": size, "rays": num_rays, "seconds": seconds, "maps_per_s": 1 / seconds}
 
 
 def speed_up(num_workers: int, num_scenes: int) -> float:
@@ -107,6 +126,10 @@ def main(argv: Sequence[str]) -> dict:
         print(
             f"| {row['kind']} | {row['size']}² | {row['maps_per_s']:.1f} | {row['seconds']:.3f} | {row['bytes']:,.0f} |"
         )
+    traced = [measure_sionna(size, job.traced_rays) for size in job.sizes] if job.traced_rays else []
+    for row in traced:
+        label = f"Sionna RT, {row['rays']:,} rays"
+        print(f"| {label} | {row['size']}² | {row['maps_per_s']:.3f} | {row['seconds']:.1f} | – |")
     largest = {row["kind"]: million(row) | {"size": row["size"]} for row in rows if row["size"] == max(job.sizes)}
     print(f"\n| 1,000,000 maps | core-hours | GB | nodes of {_NODE_CORES} cores, {_DEADLINE_H:g} h |")
     print("|---|---|---|---|")
@@ -116,7 +139,7 @@ def main(argv: Sequence[str]) -> dict:
     seconds = {num: speed_up(num, job.num_scaled) for num in job.workers}
     for num, taken in seconds.items():
         print(f"{num} workers: {taken:.1f} s, {seconds[job.workers[0]] / taken:.2f} times the first")
-    found = {"hardware": track.hardware(), "commit": track.git_commit(), "rates": rows, "million": largest,
+    found = {"hardware": track.hardware(), "commit": track.git_commit(), "rates": rows + traced, "million": largest,
              "workers_s": {str(num): taken for num, taken in seconds.items()}}  # fmt: skip
     if job.out:
         job.out.write_text(json.dumps(found, indent=2) + "\n")

@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> DatasetCard:
     about = radiomapseer_import.about(plan)
     cluster.connect()
     started = time.perf_counter()
-    card = shards.make(plan, job.out, radiomapseer_import.work, radiomapseer_import.rows, **about)
+    card = shards.make(plan, job.out, radiomapseer_import.work, radiomapseer_import.rows, retry=True, **about)
     num_tried = sum(len(pairs) for pairs in parts.values())
     _tell(card, job.out, num_tried, num_tried / (time.perf_counter() - started))
     return card

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
@@ -74,12 +75,14 @@ def describe(card: DatasetCard, found: validate.Validation, drawn: Sequence[str]
 
 
 def _draw(job: Job, card: DatasetCard, split: str, path: Path) -> bool:
-    """Buildings and gain of a few maps, from different shards; False if there is nothing to draw."""
-    maps = []
+    """Buildings and gain of a few maps, spread evenly over the split; False if there is nothing to draw."""
+    chosen = set(np.linspace(0, card.split(split).num_rows - 1, job.num_pictures).round().astype(int).tolist())
+    maps, number = [], 0
     for columns in reader.ShardReader(job.data, split):
-        maps.append(schema.nouns({name: columns[name][0] for name in schema.COLUMNS}))
-        if len(maps) == job.num_pictures:
-            break
+        for index in range(len(columns["scene"])):
+            if number in chosen:
+                maps.append(schema.nouns({name: columns[name][index] for name in schema.COLUMNS}))
+            number += 1
     if maps:
         path.write_bytes(pictures.maps(maps))
     return bool(maps)

@@ -195,5 +195,7 @@ def sized(
 
     first = create_model("First", __base__=First, **{flag: (str, default)})
     asks_for_help = [word for word in argv if word in ("-h", "--help")]
+    if asks_for_help:
+        print(f"--{flag} NAME  the recipe that gives every other option its default ({default!r} unless given)\n")
     values = CliApp.run(first, cli_args=[word for word in argv if word not in asks_for_help])
     return recipe(getattr(values, flag)), [*values.rest, *asks_for_help]

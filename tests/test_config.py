@@ -64,7 +64,7 @@ def test_settings_cannot_be_changed_in_place():
 
 @pytest.mark.parametrize(
     "values",
-    [{"batch_size": 0}, {"max_scenes": 0}, {"outline": {"kind": "canny"}}],
+    [{"batch_size": 0}, {"max_scenes": 0}, {"outline": {"kind": "sobel"}}],
 )
 def test_values_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
@@ -136,7 +136,7 @@ def test_the_tree_of_a_run_is_overridden_down_to_its_model():
     assert found.optim == OptimConfig(num_steps=12)
 
 
-def test_sized_takes_the_size_and_leaves_the_rest_alone():
+def test_sized_takes_the_size_and_leaves_the_rest_alone(capsys):
     asked = []
 
     def recipe(size):
@@ -149,6 +149,7 @@ def test_sized_takes_the_size_and_leaves_the_rest_alone():
     assert default.name == "small" and from_command_line(default, rest).seed == 3
     default, rest = sized(recipe, ["--help", "--size=big"], default="small")
     assert default.name == "big" and rest == ["--help"]
+    assert "--size NAME" in capsys.readouterr().out
     assert asked == ["big", "small", "big"]
 
 

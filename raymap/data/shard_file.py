@@ -29,12 +29,13 @@ _ROW_GROUP = 16
 
 class Footer(Settings):
     """What a shard says about itself without being read: row hashes in order, scenes, lowest and highest valid gain
-    [dB] (None without rows), and what failed."""
+    [dB] (None without rows), what failed, and a hash of the work item that it was made of ("" if of none)."""
 
     rows: tuple[str, ...]
     scenes: tuple[str, ...]
     gain_range_db: tuple[float, float] | None
     failures: tuple[Failure, ...] = ()
+    item: str = ""
 
     @property
     def shard_hash(self) -> str:
@@ -49,8 +50,10 @@ class SetAside(NamedTuple):
     reason: str
 
 
-def write(path: Path, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], failures: Iterable[Failure]) -> Footer:
-    """Write rows of rasters ``shape`` = (H, W) as one shard."""
+def write(
+    path: Path, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], failures: Iterable[Failure], item: str = ""
+) -> Footer:
+    """Write rows of rasters ``shape`` = (H, W) as one shard; ``item``: hash of what they were made of."""
     table = schema.to_table(rows, shape)
     columns = schema.to_columns(table)
     gain_db = columns["gain_db"][columns["valid"] == 1]
@@ -59,6 +62,7 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], f
         scenes=tuple(sorted(set(columns["scene"]))),
         gain_range_db=(float(gain_db.min()), float(gain_db.max())) if gain_db.size else None,
         failures=tuple(failures),
+        item=item,
     )
     write_table(path, table.replace_schema_metadata({_KEY: footer.model_dump_json()}))
     return footer

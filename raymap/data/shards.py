@@ -11,6 +11,7 @@ Folders must be reachable under one path from every node of the cluster.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -61,20 +62,23 @@ def make(
     rows: Callable[[Any, Any], tuple[list[dict[str, Any]], list[Failure]]],
     *,
     shape: tuple[int, int],
+    retry: bool = False,
     **about: Any,
 ) -> DatasetCard:
-    """Make the dataset of a plan, over the whole cluster; run again, it makes only the shards that are not whole.
+    """Make the dataset of a plan, over the whole cluster; run again, it makes only the shards that are not whole, and
+    those whose item has changed since.
 
     ``work(plan)``: one item (Settings with a field ``shard``) per shard. ``rows(item, plan)``: its rows and failures;
-    a function of a module, run on any node. ``shape`` and ``about``: what the card says. What fails costs one scene or
-    file and is listed in ``quarantine.jsonl``. Raises ValueError if the folder was made with another plan (naming the
-    field) or without one, or if not a single map could be made.
+    a function of a module, run on any node. ``shape`` and ``about``: what the card says. ``retry``: also make shards
+    again in which something failed, as after a file was mended. What fails costs one scene or file and is listed in
+    ``quarantine.jsonl``. Raises ValueError if the folder was made with another plan (naming the field) or without one,
+    or if not a single map could be made.
     """
     folder = Path(folder).resolve()
     parallel.keep_plan(folder, CARD_FILE, plan)
     items = work(plan)
     footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
-    todo = [item for item in items if footers[item.shard] is None]
+    todo = [item for item in items if not _is_made(footers[item.shard], item, retry)]
     # One shard before the others: it compiles the solver, and they find it compiled instead of doing so at once each.
     for part in (todo[-1:], todo[:-1]):
         made = parallel.each(_make_shard, part, "shards", plan=plan, folder=folder, shape=shape, rows=rows)
@@ -86,8 +90,17 @@ def make(
 def _make_shard(item: Any, plan: Settings, folder: Path, shape: tuple[int, int], rows: Callable) -> dict[str, Any]:
     """One work item to one shard on disk; only its name travels back."""
     made, failures = rows(item, plan)
-    shard_file.write(folder / item.shard, made, shape, failures)
+    shard_file.write(folder / item.shard, made, shape, failures, _hash(item))
     return {"shard": item.shard}
+
+
+def _is_made(footer: Footer | None, item: Settings, retry: bool) -> bool:
+    """Whether a shard is whole and of this very item; shards older than the item's hash are taken on trust."""
+    return footer is not None and footer.item in ("", _hash(item)) and not (retry and footer.failures)
+
+
+def _hash(item: Settings) -> str:
+    return hashlib.sha256(item.model_dump_json().encode()).hexdigest()[:16]
 
 
 def write(

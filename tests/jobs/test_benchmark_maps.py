@@ -24,7 +24,20 @@ def test_a_million_maps_cost_what_arithmetic_says(job):
 
 def test_rates_and_sizes_are_measured(job, tmp_path, capsys):
     out = tmp_path / "rates.json"
-    argv = ["--kinds", "[srm]", "--sizes", "[32]", "--num_scenes", "1", "--workers", "[]", "--out", str(out)]
+    argv = [
+        "--kinds",
+        "[srm]",
+        "--sizes",
+        "[32]",
+        "--num_scenes",
+        "1",
+        "--workers",
+        "[]",
+        "--traced_rays",
+        "0",
+        "--out",
+        str(out),
+    ]
     found = job.main(argv)
     (row,) = found["rates"]
     assert (row["kind"], row["size"]) == ("srm", 32) and 0 < row["seconds"] < 10

@@ -133,3 +133,18 @@ def test_running_again_makes_only_what_is_missing(ray_local, job, folder, tmp_pa
     assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {gone}
     with pytest.raises(ValueError, match="another plan: cell_m was 4.0, now 8.0"):
         job.main([*argv, "--cell_m", "8"])
+
+
+def test_a_folder_that_grows_and_a_file_that_is_mended_lose_no_map(ray_local, job, folder, tmp_path):
+    late, broken = folder / "gain/DPM/3_1.png", folder / "gain/DPM/8_0.png"
+    kept = late.read_bytes(), broken.read_bytes()
+    late.unlink()
+    broken.write_bytes(kept[1][:500])
+    argv = ["--folder", str(folder), "--out", str(tmp_path / "out")]
+    assert job.main(argv).split("test").num_rows == 2
+    late.write_bytes(kept[0])
+    broken.write_bytes(kept[1])
+    card = job.main(argv)
+    assert card.split("test").num_rows == 4 and not quarantined(tmp_path / "out")
+    (columns,) = ShardReader(tmp_path / "out", "test")
+    assert len({*zip(columns["scene"], columns["tx_id"], strict=True)}) == 4

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from raymap.data import schema, shards
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
@@ -43,3 +44,12 @@ def test_card_and_exit_status(job, tmp_path, capsys, inverted):
 def test_a_folder_must_be_named(job):
     with pytest.raises(SystemExit, match="--data"):
         job.main([])
+
+
+def test_the_pictures_are_spread_over_one_shard_as_over_many(job, tmp_path):
+    write(tmp_path / "data", False)
+    widths = []
+    for num in (1, 3):
+        job.main(["--data", str(tmp_path / "data"), "--out", str(tmp_path / str(num)), "--num_pictures", str(num)])
+        widths.append(max(Image.open(tmp_path / str(num) / "train.png").size))
+    assert widths[1] > 1.5 * widths[0]
