@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -62,19 +63,38 @@ class Predictor(nn.Module):
         return {"gain": self.predict(batch, seeds)}
 
     @contextlib.contextmanager
-    def with_steps(self, steps: int | None) -> Iterator[None]:
-        """Within this context predictions take ``steps`` network calls per stage; None leaves the model's own number.
+    def with_sampling(
+        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+    ) -> Iterator[None]:
+        """Within this context predictions are sampled another way; None leaves what the model's config says.
 
-        Raises ValueError for a model that does not sample in steps.
+        ``steps``: network calls per stage and view. ``stochastic``: draw noise anew at every step. ``views``: mirrored
+        views of the scene that a prediction is the mean of.
+        Raises ValueError for values that are not allowed, and for a model that does not sample.
         """
-        if steps is not None:
-            raise ValueError(f"{type(self).__name__} does not predict in steps, got steps={steps}")
+        fixed = {"steps": None, "stochastic": None, "views": getattr(self.config, "views", 1)}
+        asked = {"steps": steps, "stochastic": stochastic, "views": views}
+        other = [f"{name}={value}" for name, value in asked.items() if value is not None and value != fixed[name]]
+        if other:
+            raise ValueError(f"{type(self).__name__} does not predict in steps or views of choice, got {other[0]}")
         yield
+
+    def with_steps(self, steps: int | None) -> contextlib.AbstractContextManager[None]:
+        """:meth:`with_sampling` for the steps alone."""
+        return self.with_sampling(steps=steps)
 
     @property
     def network_calls(self) -> int:
         """Passes through a network that one prediction takes."""
         return 1
+
+
+def further_seeds(seeds: Sequence[int], purpose: str | int) -> list[int]:
+    """Seeds for another draw of the same samples, so that its noise has nothing to do with the first.
+
+    Hashed to 32 bits rather than offset: torch's CPU generator looks at no more than the lower 32 bits of a seed.
+    """
+    return [zlib.crc32(f"{seed}/{purpose}".encode()) for seed in seeds]
 
 
 def build(config: ModelConfig) -> Predictor:

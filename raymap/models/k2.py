@@ -11,10 +11,8 @@ from torch import Tensor
 
 from raymap.config import ModelConfig
 from raymap.data.batch import MapBatch
-from raymap.models.base import Predictor
+from raymap.models.base import Predictor, further_seeds
 from raymap.models.radiodiff import RadioDiff
-
-SECOND_STAGE = 2**32
 
 
 class K2(Predictor):
@@ -61,7 +59,7 @@ class K2(Predictor):
         batch = batch.blind()
         outline = self.outline.predict(batch, seeds)
         # Seeds of their own, or DM2 would start from the very noise that drew its outline.
-        gain = self.map.predict(batch.with_outline(outline), [seed + SECOND_STAGE for seed in seeds])
+        gain = self.map.predict(batch.with_outline(outline), further_seeds(seeds, "map"))
         return {"gain": gain, "outline": outline}
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
@@ -69,8 +67,10 @@ class K2(Predictor):
         return self.predict_all(batch, seeds)["gain"]
 
     @contextlib.contextmanager
-    def with_steps(self, steps: int | None) -> Iterator[None]:
-        with self.outline.with_steps(steps), self.map.with_steps(steps):
+    def with_sampling(
+        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+    ) -> Iterator[None]:
+        with self.outline.with_sampling(steps, stochastic, views), self.map.with_sampling(steps, stochastic, views):
             yield
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -38,6 +38,14 @@ def require_cells(batch: MapBatch, cell_m: float, multiple: int) -> None:
     shape = tuple(batch.building.shape[-2:])
     if any(size % multiple for size in shape):
         raise ValueError(f"map of {shape} cells: both sides must be multiples of {multiple}")
+
+
+class Sampling(NamedTuple):
+    """How predictions are drawn, see the fields of the same names in :class:`RadioDiff.Config`."""
+
+    steps: int
+    stochastic: bool
+    views: int
 
 
 class RadioDiff(Predictor):
@@ -76,7 +84,7 @@ class RadioDiff(Predictor):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.steps = config.steps
+        self.sampling = Sampling(config.steps, config.stochastic, config.views)
         self.autoencoder = Vae(config.autoencoder).requires_grad_(False)
         latent = config.autoencoder.latent_channels
         channels = sum(CHANNELS.get(name, 1) for name in config.inputs)
@@ -159,7 +167,7 @@ class RadioDiff(Predictor):
         With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
         """
         batch = batch.blind()
-        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in MIRRORS[self.config.views]]
+        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in MIRRORS[self.sampling.views]]
         return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
@@ -169,21 +177,27 @@ class RadioDiff(Predictor):
         z0 = diffusion.sample(
             lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
             diffusion.seeded_noise(seeds, shape, batch.building.device),
-            self.steps,
-            self.config.stochastic,
+            self.sampling.steps,
+            self.sampling.stochastic,
         )
         z0 = z0 * self.latent_std + self.latent_mean + self._offset(batch)
         return self.autoencoder.decode(z0).float().clamp(-1, 1)
 
     @contextlib.contextmanager
-    def with_steps(self, steps: int | None) -> Iterator[None]:
-        before = self.steps
-        self.steps = before if steps is None else steps
+    def with_sampling(
+        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+    ) -> Iterator[None]:
+        asked = {"steps": steps, "stochastic": stochastic, "views": views}
+        before = self.sampling
+        after = before._replace(**{name: value for name, value in asked.items() if value is not None})
+        if after.steps < 1 or after.views not in MIRRORS:
+            raise ValueError(f"steps must be at least 1 and views 1, 2 or 4, got {after}")
+        self.sampling = after
         try:
             yield
         finally:
-            self.steps = before
+            self.sampling = before
 
     @property
     def network_calls(self) -> int:
-        return self.steps * self.config.views
+        return self.sampling.steps * self.sampling.views

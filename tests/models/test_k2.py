@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from raymap import diffusion
+from raymap.models.base import further_seeds
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
@@ -48,8 +50,9 @@ def test_stages_that_do_not_fit_are_refused(outline, gain, said):
 def test_the_map_is_drawn_from_the_drawn_outline(model, batch):
     said = model.predict_all(batch, range(4))
     assert torch.equal(said["outline"], model.outline.predict(batch.blind(), range(4)))
-    with_that = model.map.predict(batch.blind().with_outline(said["outline"]), range(4))
-    with_another = model.map.predict(batch.blind().with_outline(-said["outline"]), range(4))
+    seeds = further_seeds(range(4), "map")
+    with_that = model.map.predict(batch.blind().with_outline(said["outline"]), seeds)
+    with_another = model.map.predict(batch.blind().with_outline(-said["outline"]), seeds)
     assert not torch.allclose(with_that, with_another, atol=1e-3)
     assert torch.equal(said["gain"], with_that)
 
@@ -60,6 +63,33 @@ def test_the_stages_that_are_held_are_the_ones_that_are_called(model, batch):
     model.map.unet.register_forward_hook(lambda *_: calls.append("map"))
     model.predict(batch, range(4))
     assert calls == ["outline", "outline", "map", "map"] and model.network_calls == 4
+
+
+def test_the_stages_draw_noise_of_their_own(model, batch, monkeypatch):
+    """Torch looks at the lower 32 bits of a seed only, so an offset above those would change nothing."""
+    drawn = []
+
+    def listen(seeds, shape, device, draw=diffusion.seeded_noise):
+        source = draw(seeds, shape, device)
+        return lambda: drawn.append(source()) or drawn[-1]
+
+    monkeypatch.setattr(diffusion, "seeded_noise", listen)
+    model.predict(batch, range(4))
+    outline, gain = drawn
+    assert outline.shape == gain.shape and (outline - gain).abs().flatten(1).mean(dim=1).min() > 0.5
+
+
+def test_both_stages_are_sampled_as_asked(model, batch):
+    calls = []
+    model.outline.unet.register_forward_hook(lambda *_: calls.append("outline"))
+    model.map.unet.register_forward_hook(lambda *_: calls.append("map"))
+    plain = model.predict(batch, range(4))
+    calls.clear()
+    with model.with_sampling(steps=3, stochastic=True, views=2):
+        assert model.network_calls == 12
+        model.predict(batch, range(4))
+    assert calls == ["outline"] * 6 + ["map"] * 6
+    assert model.network_calls == 4 and torch.equal(model.predict(batch, range(4)), plain)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e9, -1.0])

@@ -154,6 +154,37 @@ def test_seeds_choose_the_sample(maps, batch, stochastic):
     assert not torch.allclose(drawn[0], drawn[1], atol=1e-3) and not torch.allclose(drawn[1], drawn[3], atol=1e-3)
 
 
+@pytest.mark.parametrize("asked", [{"steps": 2}, {"stochastic": True}, {"views": 4}, {"steps": 5, "views": 2}, {}])
+def test_sampling_of_choice_is_that_of_a_model_configured_so(maps, batch, asked):
+    model, blind = a_model(maps), batch.blind()
+    before = model.predict(blind, range(4))
+    with model.with_sampling(**asked):
+        found, calls = model.predict(blind, range(4)), model.network_calls
+    configured = a_model(maps, **asked)
+    assert torch.equal(found, configured.predict(blind, range(4))) and calls == configured.network_calls
+    assert torch.equal(found, before) == (not asked)
+    assert torch.equal(model.predict(blind, range(4)), before)
+
+
+def test_sampling_of_choice_ends_with_an_error_too_and_nests():
+    model = a_model()
+    with pytest.raises(RuntimeError, match="lost"), model.with_sampling(steps=9):
+        with model.with_steps(2), model.with_sampling(views=4):
+            assert model.network_calls == 8
+        assert model.network_calls == 9
+        raise RuntimeError("lost")
+    assert model.network_calls == 3
+
+
+@pytest.mark.parametrize("asked", [{"steps": 0}, {"steps": -1}, {"views": 3}, {"views": 0}])
+def test_sampling_that_cannot_be_is_refused(asked):
+    model = a_model()
+    said = "steps must be at least 1 and views 1, 2 or 4, got Sampling"
+    with pytest.raises(ValueError, match=said), model.with_sampling(**asked):
+        pass
+    assert model.network_calls == 3
+
+
 def test_one_call_draws_the_same_for_every_seed_unless_noise_is_shown(maps, batch):
     blind = batch.blind()
     faded, shown = (a_model(maps, steps=1, fade=fade) for fade in (True, False))
