@@ -1,10 +1,11 @@
-"""The two doors: a folder in and a model out; a scene in and one radio map per transmitter out."""
+"""The doors: a folder or a name in and a model out; a scene in and one radio map per transmitter out."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import raymap
 from raymap import recipes, units
@@ -81,6 +82,71 @@ def test_an_unknown_setting_of_a_model_is_named(folder, model):
         raymap.load(folder)
 
 
+def test_a_setting_left_to_its_default_is_refused_by_its_full_name(folder, model):
+    """A default may have been another one when the model was trained."""
+    values = model.config.model_dump(mode="json")
+    del values["map"]["fade"], values["map"]["autoencoder"]["patch"]
+    edit(folder, model=values)
+    with pytest.raises(ValueError, match=r"lacks model.map.autoencoder.patch, model.map.fade: .*model.map.fade=True"):
+        raymap.load(folder)
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, "1"])
+def test_another_version_of_the_format_is_refused(folder, version):
+    edit(folder, schema_version=version)
+    with pytest.raises(ValueError, match=f"schema_version {version!r}; this raymap reads 1"):
+        raymap.load(folder)
+
+
+def test_a_file_older_than_versions_is_read_if_it_says_everything(folder, model):
+    (folder / base.CONFIG_FILE).write_text(json.dumps({"model": model.config.model_dump(mode="json")}))
+    assert raymap.load(folder).config == model.config
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"model": 3}', '{"model"'])
+def test_a_damaged_config_is_refused_with_its_file(folder, text):
+    (folder / base.CONFIG_FILE).write_text(text)
+    with pytest.raises(ValueError, match="run.json is damaged|unknown model kind"):
+        raymap.load(folder)
+
+
+class Payload:
+    def __reduce__(self):
+        return print, ("the file was run",)
+
+
+def test_no_code_of_a_file_is_run(folder, capsys):
+    torch.save(Payload(), folder / base.WEIGHTS_FILE)
+    with pytest.raises(ValueError, match="model.safetensors"):
+        raymap.load(folder)
+    assert "the file was run" not in capsys.readouterr().out
+
+
+def test_a_compact_file_is_half_the_size_and_loads_to_float32(model, tmp_path):
+    base.save(model, tmp_path / "whole")
+    base.save(model, tmp_path / "compact", compact=True)
+    whole, compact = ((tmp_path / name / base.WEIGHTS_FILE).stat().st_size for name in ("whole", "compact"))
+    assert compact < 0.55 * whole
+    loaded = raymap.load(tmp_path / "compact")
+    for (name, found), wanted in zip(loaded.state_dict().items(), model.state_dict().values(), strict=True):
+        assert found.dtype == wanted.dtype, name
+        exact = found.numel() < base.COMPACT_FROM or name not in dict(model.named_parameters())
+        torch.testing.assert_close(found, wanted, rtol=0 if exact else 2**-8, atol=0, msg=name)
+
+
+def test_equal_tensors_are_stored_once_and_read_back_under_both_names(tmp_path):
+    model = base.build(recipes.k2("debug").model())
+    model.map.autoencoder.load_state_dict(model.outline.autoencoder.state_dict())
+    base.save(model, tmp_path / "model", compact=True)
+    with safe_open(tmp_path / "model" / base.WEIGHTS_FILE, "pt") as file:
+        assert not [name for name in file.keys() if name.startswith("map.autoencoder")]  # noqa: SIM118
+    loaded = raymap.load(tmp_path / "model")
+    torch.testing.assert_close(loaded.map.autoencoder.state_dict(), loaded.outline.autoencoder.state_dict())
+    once = (tmp_path / "model" / base.WEIGHTS_FILE).read_bytes()
+    base.save(model, tmp_path / "again", compact=True)
+    assert (tmp_path / "again" / base.WEIGHTS_FILE).read_bytes() == once
+
+
 def test_weights_of_another_model_are_refused_with_their_file(folder, tmp_path):
     base.save(base.build(Vae.Config(channels=(8, 16))), tmp_path / "vae")
     (tmp_path / "vae" / base.WEIGHTS_FILE).replace(folder / base.WEIGHTS_FILE)
@@ -144,10 +210,10 @@ def test_another_cell_size_is_refused_with_both_and_a_way_out(model, scene):
         raymap.predict(model, fine, [Transmitter((1.0, 1.0, 1.5))])
 
 
-def test_a_size_the_model_cannot_take_is_refused(model):
-    odd = Scene("odd", Grid((24, 30), 8.0), np.zeros((24, 30)))
-    with pytest.raises(ValueError, match=r"\(24, 30\) cells: both sides must be multiples of 4"):
-        raymap.predict(model, odd, [PLACES[0]])
+def test_a_size_the_model_cannot_take_is_padded_and_cropped(model):
+    odd = Scene("odd", Grid((21, 30), 8.0), np.zeros((21, 30)))
+    drawn = raymap.predict(model, odd, [PLACES[0]])[0]
+    assert drawn.gain_db.shape == (21, 30) and drawn.valid.all() and drawn.gain_db.std() > 0
 
 
 def test_coordinates_are_x_to_the_right_and_y_down(scene):
@@ -158,7 +224,7 @@ def test_coordinates_are_x_to_the_right_and_y_down(scene):
         assert strongest == place.cell(scene.grid) == (int(place.xyz_m[1] // 8), int(place.xyz_m[0] // 8))
 
 
-def test_the_package_has_these_two_doors_only():
-    assert raymap.__all__ == ["load", "predict"]
+def test_the_package_has_these_doors_only():
+    assert raymap.__all__ == ["load", "predict", "pretrained"]
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         _ = raymap.train

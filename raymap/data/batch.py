@@ -84,15 +84,21 @@ class MapBatch:
         return self.building <= -1.0
 
     @property
-    def bearing(self) -> torch.Tensor:
-        """(B, 2, H, W): cosine and sine of the direction to the transmitter, from its brightest cell; 0 in that cell.
+    def tx_cell(self) -> torch.Tensor:
+        """(B, 2) row and column of the transmitter: the brightest cell of ``tx``."""
+        place, width = self.tx.flatten(1).argmax(dim=1), self.tx.shape[-1]
+        return torch.stack([place // width, place % width], dim=1)
 
-        Derived from ``tx`` rather than stored, because a vector does not turn with its raster.
+    @property
+    def bearing(self) -> torch.Tensor:
+        """(B, 2, H, W): cosine and sine of the direction to the transmitter's cell; 0 in that cell.
+
+        Derived from its place rather than stored, because a vector does not turn with its raster.
         """
         height, width = self.tx.shape[-2:]
-        place = self.tx.flatten(1).argmax(dim=1)
-        rows = torch.arange(height, device=self.tx.device)[None, :, None] - (place // width)[:, None, None]
-        columns = torch.arange(width, device=self.tx.device)[None, None, :] - (place % width)[:, None, None]
+        row, column = self.tx_cell[:, :, None, None].unbind(dim=1)
+        rows = torch.arange(height, device=self.tx.device)[None, :, None] - row
+        columns = torch.arange(width, device=self.tx.device)[None, None, :] - column
         distance = (rows.square() + columns.square()).sqrt().clamp_min(1.0)
         return torch.stack([-columns / distance, -rows / distance], dim=1).to(self.tx.dtype)
 

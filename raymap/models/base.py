@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from raymap.config import ModelConfig
+from raymap.config import ModelConfig, Settings
 from raymap.data.batch import MapBatch
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "run.json"
+#: Of what is saved. Raise it when code changes what saved weights mean and no setting says so (the scale of an input).
+SCHEMA_VERSION = 1
+#: In compact files, weights of at least so many numbers are bfloat16: nearly all of the size. Small ones are scales,
+#: offsets and a map's principal components, on which all cells depend; rounding those would be seen.
+COMPACT_FROM = 1024
 
 
 class Predictor(nn.Module):
@@ -88,6 +94,16 @@ class Predictor(nn.Module):
         """Passes through a network that one prediction takes."""
         return 1
 
+    @property
+    def factor(self) -> int:
+        """Cells along one side that the model folds into one: its config's ``patch``, 1 without."""
+        return int(getattr(self.config, "patch", 1))
+
+    @property
+    def multiple(self) -> int:
+        """Both sides of a map must be multiples of so many cells: the least common one of ``factor`` of all parts."""
+        return math.lcm(*(module.factor for module in self.modules() if isinstance(module, Predictor)))
+
 
 def further_seeds(seeds: Sequence[int], purpose: str | int) -> list[int]:
     """Seeds for another draw of the same samples, so that its noise has nothing to do with the first.
@@ -102,15 +118,38 @@ def build(config: ModelConfig) -> Predictor:
     return Predictor.classes[config.kind](config)
 
 
-def save(model: Predictor, folder: Path, run: dict | None = None) -> None:
-    """Write ``run.json`` (the whole run, or just the model's config) and ``model.safetensors`` into ``folder``."""
+def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bool = False) -> None:
+    """Write ``run.json`` (the whole run, or just the model's config) and ``model.safetensors`` into ``folder``.
+
+    ``compact``: half the size. Large weights are rounded to bfloat16, and equal tensors (an autoencoder that two stages
+    share) are stored once; buffers and small weights stay float32.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    values = {**(run or {}), "model": model.config.model_dump(mode="json")}
+    # One entry at most: the order of several is not the same in every file.
+    metadata = {"format": "pt"}
+    if compact:
+        weights = {name for name, parameter in model.named_parameters() if parameter.numel() >= COMPACT_FROM}
+        state = {name: tensor.bfloat16() if name in weights else tensor for name, tensor in state.items()}
+        same_as = _repeated(state)
+        state = {name: tensor for name, tensor in state.items() if name not in same_as}
+        metadata = {"same_as": json.dumps(same_as)}
+    save_file(state, folder / WEIGHTS_FILE, metadata=metadata)
+    values = {"schema_version": SCHEMA_VERSION, **(run or {}), "model": model.config.model_dump(mode="json")}
     (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _repeated(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name of a tensor -> name of an earlier one that is equal bit by bit."""
+    first: dict[tuple, str] = {}
+    found = {}
+    for name, tensor in state.items():
+        key = (tensor.dtype, tensor.shape, tensor.flatten().view(torch.uint8).numpy().tobytes())
+        if first.setdefault(key, name) != name:
+            found[name] = first[key]
+    return found
 
 
 def weights_hash(folder: Path) -> str:
@@ -119,20 +158,61 @@ def weights_hash(folder: Path) -> str:
 
 
 def load(folder: Path) -> Predictor:
-    """Rebuild a model from a folder written by :func:`save`, in evaluation mode; runs no code from the files.
+    """Rebuild a model from a folder written by :func:`save`, for evaluation, in float32; runs no code from the files.
 
-    Raises FileNotFoundError naming the missing file, ValueError for an unknown kind of model, for weights that are
-    damaged and if weights and config do not belong together.
+    Raises FileNotFoundError naming the missing file, ValueError for another version of the format, for an unknown kind
+    of model, for a config that leaves a setting to its default (which may have been another one when the model was
+    trained), for weights that are damaged and if weights and config do not belong together.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}: not a raymap model folder")
-    model = build(ModelConfig.from_dict(json.loads((folder / CONFIG_FILE).read_text()).get("model", {})))
+    model = build(_read_config(folder / CONFIG_FILE))
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (RuntimeError, SafetensorError) as error:
+        model.load_state_dict(_read_weights(folder / WEIGHTS_FILE))
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} does not fit the config beside it: {error}") from error
     return model.eval()
+
+
+def _read_config(path: Path) -> ModelConfig:
+    """The model's config, every setting of it as it was written."""
+    try:
+        values = json.loads(path.read_text())
+        # Files older than versions that say all settings mean what those of version 1 do.
+        version, of_model = values.get("schema_version", 1), dict(values.get("model", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} has schema_version {version!r}; this raymap reads {SCHEMA_VERSION}")
+    config = ModelConfig.from_dict(of_model)
+    if missing := dict(_left_to_default(config, "model")):
+        today = ", ".join(f"{name}={value!r}" for name, value in missing.items())
+        raise ValueError(
+            f"{path} lacks {', '.join(missing)}: it was written before there were such settings. Add to it what was "
+            f"true when the model was trained, which today's defaults ({today}) may not be"
+        )
+    return config
+
+
+def _left_to_default(config: Settings, name: str) -> Iterator[tuple[str, object]]:
+    """(dotted name, default) of every setting, at any depth, that a config was not given."""
+    for field in type(config).model_fields:
+        value = getattr(config, field)
+        if field not in config.model_fields_set:
+            yield f"{name}.{field}", value
+        elif isinstance(value, Settings):
+            yield from _left_to_default(value, f"{name}.{field}")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Name -> tensor, those that a compact file stores once under each of their names."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            same_as = json.loads((file.metadata() or {}).get("same_as", "{}"))
+        return state | {name: state[first] for name, first in same_as.items()}
+    except (SafetensorError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"damaged: {error}") from error
