@@ -7,6 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+#: Below so many keys the fused attention's backward costs more on a CPU than attention written out.
+_FEW_KEYS = 256
 
 
 def groups(channels: int) -> int:
@@ -95,10 +99,19 @@ class CrossAttention(nn.Module):
     def _split(self, x: Tensor, place: Tensor | None = None) -> Tensor:
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens if place is None else tokens + place
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        # The fused kernels refuse heads whose channels are strided, and fall back to one ten times slower.
+        return tokens.contiguous().unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
         query = self.query(self.norm(x))
         place = positions(*x.shape[-2:], query.shape[1], query.device).to(query.dtype)
-        answer = F.scaled_dot_product_attention(self._split(query, place), *keys_values)
+        answer = _attend(self._split(query, place), *keys_values)
         return x + self.out(answer.transpose(1, 2).flatten(2).transpose(1, 2).unflatten(2, x.shape[-2:]))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot product attention by the kernel that is faster."""
+    if query.device.type == "cpu" and query.requires_grad and key.shape[2] < _FEW_KEYS:
+        with sdpa_kernel(SDPBackend.MATH):
+            return F.scaled_dot_product_attention(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value)

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor
 
 from raymap.config import Run
 from raymap.runtime.track import Tracker
+
+
+class Stopwatch:
+    """Seconds spent in named phases, summed up. On a GPU a phase is the time to queue its work."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Around what belongs to ``phase``; phases must not lie within each other, or their sum counts twice."""
+        begun = self.clock()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + self.clock() - begun
 
 
 class Progress:

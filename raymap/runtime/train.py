@@ -20,7 +20,7 @@ from raymap.data import shards
 from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.runtime import cluster, track
-from raymap.runtime.progress import Progress
+from raymap.runtime.progress import Progress, Stopwatch
 
 STATE_FILE = "state.pt"
 #: Settings that may differ between the interrupted and the resumed command.
@@ -173,6 +173,22 @@ def _warm_average(decay: float):
     return update
 
 
+class _Average(AveragedModel):
+    """AveragedModel that updates all weights in two calls; its own update takes two for every tensor.
+
+    Buffers are not followed: they are set before the first step.
+    """
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        averaged, current = list(self.module.parameters()), list(model.parameters())
+        if self.n_averaged == 0:
+            torch._foreach_copy_(averaged, current)
+        else:
+            self.multi_avg_fn(averaged, current, self.n_averaged)
+        self.n_averaged += 1
+
+
 class Trainer:
     """One worker's training: model, optimizers, schedule, EMA, and the position in the data stream."""
 
@@ -185,11 +201,12 @@ class Trainer:
             torch.device("cuda", torch.cuda.current_device()) if run.workers.gpus_each else torch.device("cpu")
         )
         self.train = self.val = self.tracker = None
+        self.watch = Stopwatch()
         self.step = self.epoch = self.batch_index = 0
         self.model = base.build(run.model).to(self.device)
         for part, folder in run.start_from.items():
             self.model.start_from(part, base.load(Path(folder)))
-        self.ema = AveragedModel(self.model, multi_avg_fn=_warm_average(run.optim.ema_decay))
+        self.ema = _Average(self.model, multi_avg_fn=_warm_average(run.optim.ema_decay))
         optim = run.optim
         self.optimizers = {
             part: torch.optim.AdamW(parameters, lr=optim.learning_rate, weight_decay=optim.weight_decay, fused=True)
@@ -254,25 +271,29 @@ class Trainer:
         # Seeded by position, so that a resumed run draws what the uninterrupted one would have drawn.
         seed = (self.run.seed * 1_000_003 + self.step) * 1009 + self.rank
         torch.manual_seed(seed)
-        if self.run.data.augment:
-            batch = batch.augment(torch.Generator().manual_seed(seed))
-        batch = batch.to(self.device)
+        with self.watch("augment"):
+            if self.run.data.augment:
+                batch = batch.augment(torch.Generator().manual_seed(seed))
+            batch = batch.to(self.device)
         logged: dict[str, torch.Tensor] = {}
         for part, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.step)
             optimizer.zero_grad(set_to_none=True)
-            with self.autocast():
+            with self.watch("forward"), self.autocast():
                 terms = self.module(batch, part)
-            terms["loss"].backward()
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, self.run.optim.clip_norm)
-            optimizer.step()
+            with self.watch("backward"):
+                terms["loss"].backward()
+            with self.watch("optimizer"):
+                parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+                norm = nn.utils.clip_grad_norm_(parameters, self.run.optim.clip_norm)
+                optimizer.step()
             prefix = "" if part == "model" else f"{part}/"
             logged.update(
                 {f"{prefix}{name}": value.detach() for name, value in (terms | {"gradient_norm": norm}).items()}
             )
-        self.ema.update_parameters(self.model)
+        with self.watch("ema"):
+            self.ema.update_parameters(self.model)
         self.step += 1
         return logged
 

@@ -90,6 +90,21 @@ def test_attention_answers_from_any_distance():
     assert (condition.grad.abs().sum(dim=1) > 0).all()
 
 
+@pytest.mark.parametrize("num_cells", [5, 16, 17])
+def test_both_kernels_of_attention_agree_and_give_gradients(num_cells):
+    """Few keys with gradients are attended to by another kernel than many keys or a prediction."""
+    attention = awake(CrossAttention(32, 8))
+    x, condition = torch.randn(2, 32, num_cells, num_cells), torch.randn(2, 8, num_cells, num_cells)
+    with torch.no_grad():
+        predicted = attention(x, attention.keys_values(condition))
+    trained = attention(x, attention.keys_values(condition))
+    torch.testing.assert_close(trained, predicted, rtol=1e-4, atol=1e-5)
+    trained.square().sum().backward()
+    assert all(
+        parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in attention.parameters()
+    )
+
+
 def test_widths_that_heads_cannot_share_are_refused():
     with pytest.raises(ValueError, match="multiple of 32 channels, got 48"):
         CrossAttention(48, 8)
