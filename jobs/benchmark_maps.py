@@ -40,7 +40,7 @@ class Job(Settings):
     traced_rays: int = Field(
         10_000, ge=0, description="rays of Sionna RT on one of the same maps per size; 0: leave it"
     )
-    num_scaled: int = Field(256, ge=1, description="generated towns of 128² srm that the clusters make")
+    num_scaled: int = Field(192, ge=1, description="generated towns of 128² srm that the clusters make")
     out: Path | None = Field(None, description="JSON file to write")
 
 
@@ -101,7 +101,7 @@ def speed_up(num_workers: int, num_scenes: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             shards.generate(plan("srm", 128, 64 * num_workers), f"{folder}/warm")
             began = time.perf_counter()
-            shards.generate(plan("srm", 128, num_scenes, scenes_per_shard=4), f"{folder}/timed")
+            shards.generate(plan("srm", 128, num_scenes, scenes_per_shard=8), f"{folder}/timed")
             return time.perf_counter() - began
     finally:
         ray.shutdown()
