@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 
 from raymap.data.batch import MapBatch
-from raymap.models.base import Predictor
+from raymap.models.base import Predictor, further_seeds
 from raymap.scene import Grid, Scene
 
 #: Cells given to a model at once, over all maps of a call, unless a single window is larger.
 MAX_CELLS = 2**18
-#: Noise of every window: the seed of the map plus this times the window's number, out of the reach of users' own seeds.
-SEED_STRIDE = 2**33
 _OF_AREA = ("tx_cell_of_area", "openness_of_area")
 
 
@@ -149,8 +147,8 @@ def predict(model: Predictor, batch: MapBatch, seeds: Sequence[int], *, tile_cel
     for start in range(0, len(places), at_once):
         chosen = places[start : start + at_once]
         corners = [(axes[0].begins[row], axes[1].begins[column]) for row, column in chosen]
-        numbers = range(start, start + len(chosen))
-        noise = [seed + SEED_STRIDE * number for number in numbers for seed in seeds]
+        # Windows draw noise of their own; equal noise would show as a pattern that repeats.
+        noise = [seed for place in chosen for seed in further_seeds(seeds, f"window {place}")]
         signal = model.predict(cut(batch, corners, shape), noise).split(len(batch))
         for (row, column), (top, left), part in zip(chosen, corners, signal, strict=True):
             weight = np.outer(axes[0].weights[row], axes[1].weights[column])

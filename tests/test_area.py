@@ -203,3 +203,23 @@ def test_a_scene_is_padded_to_what_the_model_takes_and_nothing_inside_changes():
 def test_a_model_says_what_sides_it_takes(k2):
     assert k2.multiple == 4 and FreeSpace(FreeSpace.Config()).multiple == 1
     assert base.build(recipes.regression("debug").map.model).multiple == 4
+
+
+def test_windows_draw_noise_of_their_own():
+    """torch reads the lower 32 bits of a seed only: seeds that differ above them would draw one pattern everywhere."""
+
+    class Noise(FreeSpace):
+        def predict(self, batch, seeds):
+            shape = batch.building.shape[1:]
+            drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+            return (0.2 * torch.stack(drawn)).clamp(-1, 1)
+
+    scene = Scene("field", Grid((64, 64), CELL_M), np.zeros((64, 64)))
+    signal = raymap.predict(
+        Noise(FreeSpace.Config()), scene, [Transmitter((4.0, 4.0, 1.5))], seeds=[3], tile_cells=32, overlap_cells=0
+    )
+    gain_db = signal[0].gain_db
+    parts = [gain_db[:32, :32], gain_db[:32, 32:], gain_db[32:, :32], gain_db[32:, 32:]]
+    for index, part in enumerate(parts):
+        for other in parts[index + 1 :]:
+            assert abs(np.corrcoef(part.ravel(), other.ravel())[0, 1]) < 0.15
