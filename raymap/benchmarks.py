@@ -20,6 +20,8 @@ _LEFT_OUT = {
     "no bearing": ("bearing",),
     "no openness": ("openness",),
     "no obstructions": ("crossed", "thickness", "shadow"),
+    "no detour": ("detour", "soft_detour"),
+    "no roof loss": ("roof_loss",),
 }
 
 
@@ -72,10 +74,12 @@ def _physics_study(half: K2Job) -> list[Entry]:
     full = half.map.model
     models = {"all inputs": full}
     for name, gone in _LEFT_OUT.items():
-        models[name] = full.model_copy(update={"inputs": tuple(i for i in full.inputs if i not in gone)})
-    models["no law to start from"] = full.model_copy(update={"prior": False})
+        inputs = tuple(i for i in full.inputs if i not in gone)
+        law = {"inputs": tuple(i for i in full.law.inputs if i not in gone)}
+        models[name] = full.model_copy(update={"inputs": inputs, "law": full.law.model_copy(update=law)})
+    models["no law to start from"] = full.model_copy(update={"law": None})
     none = (*recipes.ENVIRONMENT, "outline_predicted")
-    models["outline, no physics"] = full.model_copy(update={"inputs": none, "prior": False})
+    models["outline, no physics"] = full.model_copy(update={"inputs": none, "law": None})
     return [
         Entry(
             method=name,

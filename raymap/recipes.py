@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from raymap.config import DataConfig, OptimConfig, Stage, WorkersConfig
 from raymap.data import sources
+from raymap.models.cell_law import OF_A_CELL, CellLaw
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.regression import Regression
 from raymap.models.vae import Vae
@@ -18,7 +19,10 @@ from raymap.runtime.method import K2Job, LatentJob, MethodJob
 
 Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
-PHYSICS = ("line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow")
+PHYSICS = (
+    "line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow", "detour", "soft_detour",
+    "roof_loss", "vehicle_thickness",
+)  # fmt: skip
 
 
 def _stages(
@@ -29,11 +33,11 @@ def _stages(
     of_map: dict | None = None,
 ) -> dict[str, Stage]:
     """The three stages from one autoencoder and one set of diffusion settings; ``of_map``: where DM2's differ."""
-    shared = {"autoencoder": autoencoder, **diffusion}
+    shared = {"autoencoder": autoencoder, "law": law_of(inputs), **diffusion}
     of_map = {**shared, **(of_map or {})}
     outline = RadioDiff.Config(target="outline", inputs=inputs, **shared)
     inputs_of_map = (*inputs, "outline_predicted")
-    gain = RadioDiff.Config(target="gain", inputs=inputs_of_map, prior=inputs != ENVIRONMENT, **of_map)
+    gain = RadioDiff.Config(target="gain", inputs=inputs_of_map, **of_map)
     return {
         "autoencoder": Stage[Vae.Config](model=autoencoder, optim=optim["autoencoder"]),
         "outline": Stage[RadioDiff.Config](model=outline, optim=optim["outline"]),
@@ -41,11 +45,18 @@ def _stages(
     }
 
 
+def law_of(inputs: Sequence[str], **settings: int) -> CellLaw.Config | None:
+    """The law that the physics among ``inputs`` allow, None without any; ``settings`` of :class:`CellLaw.Config`."""
+    of_a_cell = tuple(name for name in inputs if name in PHYSICS and name in OF_A_CELL)
+    return CellLaw.Config(inputs=of_a_cell, **settings) if of_a_cell else None
+
+
 def _debug() -> K2Job:
     quick = OptimConfig(num_steps=6, learning_rate=2e-3, warmup_steps=2, checkpoint_every=3, log_every=2, ema_decay=0.5)
+    quick_law = law_of(PHYSICS, num_steps=10, cells_per_step=256)
     stages = _stages(
         Vae.Config(channels=(16, 32), latent_channels=4),
-        {"widths": (32, 32), "num_blocks": 1, "stem": 16, "steps": 2, "cell_m": 8.0},
+        {"widths": (32, 32), "num_blocks": 1, "stem": 16, "steps": 2, "cell_m": 8.0, "law": quick_law},
         {"autoencoder": quick, "outline": quick, "map": quick},
     )
     data = DataConfig(batch_size=4)
@@ -177,7 +188,7 @@ def radiodiff(size: Size) -> LatentJob:
     DM1's steps go to the one stage there is. Raises ValueError for an unknown size.
     """
     whole = k2(size)
-    inputs = {"inputs": ENVIRONMENT, "prior": False}
+    inputs = {"inputs": ENVIRONMENT, "law": None}
     model = whole.map.model.model_copy(update=inputs)
     stage = Stage[RadioDiff.Config](model=model, optim=both_budgets(whole))
     return LatentJob(autoencoder=whole.autoencoder, map=stage, **_shared(whole, "radiodiff"))
@@ -187,8 +198,10 @@ def regression(size: Size) -> MethodJob[Regression.Config]:
     """K2's body, inputs and budget without diffusion, outline or autoencoder. Raises ValueError for an unknown size."""
     whole = k2(size)
     body = whole.map.model
-    shared = body.model_dump(include={"cell_m", "widths", "num_blocks", "stem", "prior", "views"})
-    model = Regression.Config(inputs=whole.outline.model.inputs, patch=_patch(whole.autoencoder.model), **shared)
+    shared = body.model_dump(include={"cell_m", "widths", "num_blocks", "stem", "views"})
+    model = Regression.Config(
+        inputs=whole.outline.model.inputs, law=body.law, patch=_patch(whole.autoencoder.model), **shared
+    )
     stage = Stage[Regression.Config](model=model, optim=both_budgets(whole))
     return MethodJob[Regression.Config](map=stage, **_shared(whole, "regression"))
 

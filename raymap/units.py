@@ -67,8 +67,8 @@ def gain_db_from_signal(signal):
 
 
 def signal_from_amount(amount, middle):
-    """An amount ≥ 0 to [-1, 1): -1 for none, 0 for ``middle`` (same unit), strictly rising towards 1, never clipped."""
-    return 2.0 * amount / (amount + middle) - 1.0
+    """An amount ≥ 0 to [-1, 1]: -1 for none, 0 for ``middle`` (same unit), rising to 1 at infinity, never clipped."""
+    return 1.0 - 2.0 * middle / (amount + middle)
 
 
 #: Height that maps to the middle of the network's range [m]; RadioMapSeer's buildings are all this high.

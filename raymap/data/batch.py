@@ -9,16 +9,23 @@ import numpy as np
 import torch
 
 from raymap import units
-from raymap.physics import obstruction, pathloss, visibility
+from raymap.physics import eikonal, obstruction, pathloss, roof_diffraction, visibility
 from raymap.scene import RadioMap, Scene, Transmitter
 
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
-    "openness", "outline_predicted",
+    "openness", "detour", "soft_detour", "roof_loss", "vehicle_thickness",
+    "outline_predicted",
 )  # fmt: skip
-#: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, 50 m of shadow.
-_OBSTRUCTION = (("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0))
+#: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
+_AMOUNTS = (
+    ("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0),
+    ("detour", "detour_m", 25.0), ("soft_detour", "soft_detour_m", 25.0), ("roof_loss", "roof_loss_db", 20.0),
+    ("vehicle_thickness", "vehicle_thickness_m", 5.0),
+)  # fmt: skip
+#: How many times its thickness a wall counts in ``soft_detour``: few, so that thin ones are crossed.
+SOFT_INDEX = 3.0
 #: Street seen by the transmitter that becomes 0 in a network: a square of this side [m].
 _OPEN_SIDE_M = 50.0
 #: Inputs of more than one channel.
@@ -41,9 +48,11 @@ class MapBatch:
 
     ``building``, ``vehicle``: heights (``units.signal_from_height_m``). ``tx``: 1 in the transmitter's cell, else -1.
     ``line_of_sight``: 1 where the transmitter is seen. ``log_distance``: free-space gain. ``crossed``,
-    ``thickness``, ``shadow``: buildings on the direct ray (``physics.obstruction``). ``outline_predicted``: DM1's
-    output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool, outdoors in the true map.
-    ``cell_m``: length of a cell [m].
+    ``thickness``, ``shadow``: buildings on the direct ray (``physics.obstruction``). ``detour``, ``soft_detour``: how
+    much further the way through the streets is, and that through walls (``physics.eikonal``). ``roof_loss``: loss over
+    the roofs (``physics.roof_diffraction``). ``vehicle_thickness``: length of the direct ray inside vehicles.
+    ``outline_predicted``: DM1's output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool,
+    outdoors in the true map. ``cell_m``: length of a cell [m].
 
     Raises ValueError when rasters disagree in shape.
     """
@@ -57,6 +66,10 @@ class MapBatch:
     crossed: torch.Tensor | None = None
     thickness: torch.Tensor | None = None
     shadow: torch.Tensor | None = None
+    detour: torch.Tensor | None = None
+    soft_detour: torch.Tensor | None = None
+    roof_loss: torch.Tensor | None = None
+    vehicle_thickness: torch.Tensor | None = None
     outline_predicted: torch.Tensor | None = None
     gain: torch.Tensor | None = None
     outline: torch.Tensor | None = None
@@ -196,15 +209,32 @@ def to_columns(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> 
     }
 
 
-def add_visibility(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Adds what lies on the ray to each cell: ``line_of_sight`` bool, ``crossed``, ``thickness_m``, ``shadow_m``.
+def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Adds what lies between the transmitter and each cell, each (B, H, W): ``line_of_sight`` bool, ``crossed``,
+    ``thickness_m``, ``shadow_m``, ``detour_m`` (infinite where no way leads), ``soft_detour_m``, ``roof_loss_db``,
+    ``vehicle_thickness_m``.
 
-    Each (B, H, W), computed from ``building_m`` (B, H, W), ``tx_xyz_m`` (B, 3) [m] and ``cell_m`` (B,) [m].
+    From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3) [m], ``cell_m`` (B,) [m], ``frequency_hz`` (B,).
     """
     blocked = columns["building_m"] > 0
+    cell_m = float(columns["cell_m"][0])
     rows_cols = (columns["tx_xyz_m"][:, 1::-1] / columns["cell_m"][:, None]).astype(np.float64)
-    found = obstruction.obstruction_batch(blocked, rows_cols, float(columns["cell_m"][0]))
-    return {**columns, "line_of_sight": visibility.line_of_sight_batch(blocked, rows_cols), **found._asdict()}
+    vehicle = columns["vehicle_m"] > 0
+    return {
+        **columns,
+        "line_of_sight": visibility.line_of_sight_batch(blocked, rows_cols),
+        **obstruction.obstruction_batch(blocked, rows_cols, cell_m)._asdict(),
+        "detour_m": eikonal.detour_batch(blocked, rows_cols, cell_m),
+        "soft_detour_m": eikonal.detour_batch(blocked, rows_cols, cell_m, index=SOFT_INDEX),
+        "roof_loss_db": roof_diffraction.roof_loss_batch(
+            columns["building_m"], rows_cols, cell_m, columns["tx_xyz_m"][:, 2], columns["frequency_hz"]
+        ),
+        "vehicle_thickness_m": (
+            obstruction.obstruction_batch(vehicle, rows_cols, cell_m).thickness_m
+            if vehicle.any()
+            else np.zeros(vehicle.shape, np.float32)
+        ),
+    }
 
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
@@ -228,7 +258,7 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
         "line_of_sight": units.signal_from_grey(columns["line_of_sight"].astype(np.float32)),
         "log_distance": log_distance,
     }
-    for name, column, middle in _OBSTRUCTION:
+    for name, column, middle in _AMOUNTS:
         if column in columns:
             rasters[name] = units.signal_from_amount(columns[column], middle)
     if "gain_db" in columns:
@@ -248,7 +278,7 @@ def _tensor(raster: np.ndarray) -> torch.Tensor:
 
 def from_scenes(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> MapBatch:
     """A batch to predict from; nothing in it comes from a true map. Errors as :func:`to_columns`."""
-    return from_columns(add_visibility(to_columns(scenes, transmitters)))
+    return from_columns(add_physics(to_columns(scenes, transmitters)))
 
 
 def to_radio_maps(signal: torch.Tensor, batch: MapBatch) -> list[RadioMap]:

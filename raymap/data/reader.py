@@ -19,7 +19,7 @@ import pyarrow as pa
 from raymap import units
 from raymap.config import OutlineConfig
 from raymap.data import shard_file
-from raymap.data.batch import MapBatch, add_visibility, from_columns
+from raymap.data.batch import MapBatch, add_physics, from_columns
 from raymap.data.schema import FAILURES_FILE, DatasetCard, to_columns, write_text
 from raymap.data.shard_file import SetAside
 from raymap.physics import edges, helmholtz
@@ -72,7 +72,7 @@ class ShardReader:
         self._record(shard, aside)
         if not len(columns["scene"]):
             return None
-        columns = add_visibility(columns)
+        columns = add_physics(columns)
         if self.outline:
             columns["outline"] = true_outline(columns, self.card.cell_m, self.outline)
         if self.oracle:

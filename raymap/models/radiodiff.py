@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +20,7 @@ from raymap import diffusion
 from raymap.config import ModelConfig
 from raymap.data.batch import CHANNELS, MapBatch, require_inputs, symmetry
 from raymap.models.base import Predictor
-from raymap.models.pathloss import Obstructed
+from raymap.models.cell_law import CellLaw
 from raymap.models.vae import Vae, load_weights
 from raymap.nn.unet import ConditionalUNet
 
@@ -38,6 +38,17 @@ def require_cells(batch: MapBatch, cell_m: float, multiple: int) -> None:
     shape = tuple(batch.building.shape[-2:])
     if any(size % multiple for size in shape):
         raise ValueError(f"map of {shape} cells: both sides must be multiples of {multiple}")
+
+
+def num_channels(inputs: Sequence[str], law: CellLaw.Config | None) -> int:
+    """Channels of :func:`stack`."""
+    return sum(CHANNELS.get(name, 1) for name in inputs) + (law is not None)
+
+
+def stack(batch: MapBatch, inputs: Sequence[str], law: CellLaw | None) -> Tensor:
+    """(B, C, H, W): what a network sees, the map of a law first if there is one."""
+    rasters = batch.stack(inputs)
+    return rasters if law is None else torch.cat([law.predict(batch, ()), rasters], dim=1)
 
 
 class Sampling(NamedTuple):
@@ -67,18 +78,12 @@ class RadioDiff(Predictor):
         times: Literal["uniform", "late", "end"] = Field("end", description="how t is drawn; uniform is the paper's")
         fade: bool = Field(True, description="show the network no noise where z_t is noise alone; off in the paper")
         outdoor_only: bool = Field(True, description="weigh latent cells by their outdoor share; off in the paper")
-        prior: bool = Field(
-            False, description="diffuse what a fitted law of distance and obstruction leaves unexplained"
+        law: CellLaw.Config | None = Field(
+            None, description="shown to the network; where the target is the gain, only what it leaves is diffused"
         )
         steps: int = Field(3, ge=1, description="network calls per prediction")
         views: Literal[1, 2, 4] = Field(1, description="mirrored views of the scene that a prediction is the mean of")
         stochastic: bool = Field(False, description="sample the posterior at each step instead of following its mean")
-
-        @model_validator(mode="after")
-        def _prior_is_of_gain(self) -> RadioDiff.Config:
-            if self.prior and self.target != "gain":
-                raise ValueError(f"the path loss prior explains a gain, not target={self.target!r}")
-            return self
 
         _known = field_validator("inputs")(require_inputs)
 
@@ -87,11 +92,15 @@ class RadioDiff(Predictor):
         self.sampling = Sampling(config.steps, config.stochastic, config.views)
         self.autoencoder = Vae(config.autoencoder).requires_grad_(False)
         latent = config.autoencoder.latent_channels
-        channels = sum(CHANNELS.get(name, 1) for name in config.inputs)
+        self.law = CellLaw(config.law) if config.law else None
         self.unet = ConditionalUNet(
-            latent, channels, config.widths, config.num_blocks, self.autoencoder.factor, config.stem
+            latent,
+            num_channels(config.inputs, config.law),
+            config.widths,
+            config.num_blocks,
+            self.autoencoder.factor,
+            config.stem,
         )
-        self.prior = Obstructed(Obstructed.Config()) if config.prior else None
         self.register_buffer("latent_mean", torch.zeros(1, latent, 1, 1))
         self.register_buffer("latent_std", torch.ones(()))
 
@@ -110,8 +119,13 @@ class RadioDiff(Predictor):
         if not isinstance(trained, RadioDiff):
             raise ValueError(f"the body must start from a RadioDiff, got {type(trained).__name__}")
         theirs, ours = trained.config.inputs, self.config.inputs
-        if ours[: len(theirs)] != theirs:
-            raise ValueError(f"the body was trained on the inputs {theirs}, this model begins with {ours}")
+        if ours[: len(theirs)] != theirs or trained.config.law != self.config.law:
+            raise ValueError(
+                f"the body was trained on the inputs {theirs} and law {trained.config.law}, this model begins with "
+                f"{ours} and law {self.config.law}"
+            )
+        if self.law is not None:
+            self.law.load_state_dict(trained.law.state_dict())
         weights = trained.unet.state_dict()
         stem = "encoder.stem.weight"
         wide = torch.zeros_like(self.unet.state_dict()[stem])
@@ -124,10 +138,11 @@ class RadioDiff(Predictor):
 
         One scale for all channels: a channel that carries little of the picture weighs little in the loss, too.
         """
-        batches = list(islice(batches, 32))
-        if self.prior is not None:
-            self.prior.prepare(batches)
-        latents = torch.cat([self._encode(batch) - self._offset(batch) for batch in batches])
+        batches = iter(batches)
+        first = list(islice(batches, 32))
+        if self.law is not None and not self.law.fitted:
+            self.law.prepare(chain(first, batches))
+        latents = torch.cat([self._encode(batch) - self._offset(batch) for batch in first])
         self.latent_mean.copy_(latents.mean(dim=(0, 2, 3), keepdim=True))
         self.latent_std.copy_((latents - self.latent_mean).square().mean().sqrt().clamp_min(1e-3))
 
@@ -135,13 +150,13 @@ class RadioDiff(Predictor):
         return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()
 
     def _offset(self, batch: MapBatch) -> Tensor | float:
-        """Latent of the prior's map, which the diffusion is relative to; 0 without a prior.
+        """Latent of the law's map, which the diffusion is relative to; 0 where none is.
 
         Any latent known at prediction time would do, so the cheap one serves.
         """
-        if self.prior is None:
+        if self.law is None or self.config.target != "gain":
             return 0.0
-        return self.autoencoder.sketch(self.prior.predict(batch, ()), batch.outdoor).float()
+        return self.autoencoder.sketch(self.law.predict(batch, ()), batch.outdoor).float()
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         with torch.no_grad():
@@ -157,7 +172,7 @@ class RadioDiff(Predictor):
     def _network(self, batch: MapBatch):
         """(c_in·z_t, t) -> raw heads, with the condition of this batch computed once."""
         require_cells(batch, self.config.cell_m, self.autoencoder.factor)
-        condition = self.unet.condition(batch.stack(self.config.inputs))
+        condition = self.unet.condition(stack(batch, self.config.inputs, self.law))
         return lambda z_t, t: self.unet(z_t, t, condition)
 
     @torch.no_grad()
@@ -180,8 +195,12 @@ class RadioDiff(Predictor):
             self.sampling.steps,
             self.sampling.stochastic,
         )
-        z0 = z0 * self.latent_std + self.latent_mean + self._offset(batch)
-        return self.autoencoder.decode(z0).float().clamp(-1, 1)
+        offset = self._offset(batch)
+        drawn = self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + offset).float()
+        if isinstance(offset, Tensor):
+            # What of the law no latent holds is known cell by cell, and need not be lost.
+            drawn = drawn + self.law.predict(batch, ()) - self.autoencoder.decode(offset).float()
+        return drawn.clamp(-1, 1)
 
     @contextlib.contextmanager
     def with_sampling(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raymap.config import ModelConfig
-from raymap.data.batch import CHANNELS, MapBatch, require_inputs, symmetry
+from raymap.data.batch import MapBatch, require_inputs, symmetry
 from raymap.models.base import Predictor
-from raymap.models.pathloss import Obstructed
-from raymap.models.radiodiff import MIRRORS, require_cells
+from raymap.models.cell_law import CellLaw
+from raymap.models.radiodiff import MIRRORS, num_channels, require_cells, stack
 from raymap.nn.unet import ConditionalUNet
 
 
@@ -35,29 +35,32 @@ class Regression(Predictor):
         widths: tuple[int, ...] = Field((64, 128, 128), description="width per level, multiples of 32")
         num_blocks: int = Field(2, ge=1, description="residual blocks per level, going down and going up")
         stem: int = Field(32, ge=1, description="width of the condition encoder's finest level")
-        prior: bool = Field(False, description="learn what a fitted law of distance and obstruction leaves unexplained")
+        law: CellLaw.Config | None = Field(
+            None, description="shown to the network; where the target is the gain, only what it leaves is learned"
+        )
         views: Literal[1, 2, 4] = Field(1, description="mirrored views of the scene that a prediction is the mean of")
 
         _known = field_validator("inputs")(require_inputs)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        channels = sum(CHANNELS.get(name, 1) for name in config.inputs)
+        channels = num_channels(config.inputs, config.law)
         # The U-Net has two heads; together they are one picture.
         self.unet = ConditionalUNet(
             config.patch**2 // 2, channels, config.widths, config.num_blocks, config.patch, config.stem
         )
-        self.prior = Obstructed(Obstructed.Config()) if config.prior else None
+        self.law = CellLaw(config.law) if config.law else None
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[MapBatch]) -> None:
         """Measures mean and standard deviation of what is to be learned."""
-        batches = list(islice(batches, 32))
-        if self.prior is not None:
-            self.prior.prepare(batches)
-        values = torch.cat([(self._target(batch) - self._offset(batch))[batch.valid] for batch in batches])
+        batches = iter(batches)
+        first = list(islice(batches, 32))
+        if self.law is not None:
+            self.law.prepare(chain(first, batches))
+        values = torch.cat([(self._target(batch) - self._offset(batch))[batch.valid] for batch in first])
         self.mean.copy_(values.mean())
         self.std.copy_(values.std().clamp_min(1e-3))
 
@@ -65,14 +68,14 @@ class Regression(Predictor):
         return getattr(batch, self.config.target)
 
     def _offset(self, batch: MapBatch) -> Tensor | float:
-        return 0.0 if self.prior is None else self.prior.predict(batch, ())
+        return 0.0 if self.law is None or self.config.target != "gain" else self.law.predict(batch, ())
 
     def _draw(self, batch: MapBatch) -> Tensor:
         require_cells(batch, self.config.cell_m, self.config.patch)
         height, width = (size // self.config.patch for size in batch.building.shape[-2:])
         nothing = batch.building.new_zeros(len(batch), self.config.patch**2 // 2, height, width)
         end = batch.building.new_ones(len(batch))
-        heads = self.unet(nothing, end, self.unet.condition(batch.stack(self.config.inputs)))
+        heads = self.unet(nothing, end, self.unet.condition(stack(batch, self.config.inputs, self.law)))
         learned = F.pixel_shuffle(torch.cat(heads, dim=1), self.config.patch).float()
         return self._offset(batch) + self.mean + self.std * learned
 

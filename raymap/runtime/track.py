@@ -181,9 +181,9 @@ class _ColumnPredictor:
         import torch
 
         from raymap import units
-        from raymap.data.batch import add_visibility, from_columns
+        from raymap.data.batch import add_physics, from_columns
 
-        batch = from_columns(add_visibility({name: np.asarray(value) for name, value in columns.items()}))
+        batch = from_columns(add_physics({name: np.asarray(value) for name, value in columns.items()}))
         seed = int((params or {}).get("seed", 0))
         with torch.no_grad():
             signal = self.model.predict(batch.blind(), [seed + index for index in range(len(batch))])

@@ -29,7 +29,7 @@ def make_batch(shape=(12, 16), num=5):
         schema.row(scene, 0, transmitter, RadioMap(rng.uniform(-140, -50, shape), scene.outdoor))
         for scene, transmitter in zip(scenes, transmitters, strict=True)
     ]
-    columns = batch.add_visibility(schema.to_columns(schema.to_table(rows)))
+    columns = batch.add_physics(schema.to_columns(schema.to_table(rows)))
     columns["outline"] = rng.random((num, *shape), np.float32)
     columns["outline_predicted"] = rng.random((num, *shape), np.float32)
     return batch.from_columns(columns), columns

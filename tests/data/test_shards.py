@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raymap.config import OutlineConfig
 from raymap.data import schema, shard_file, shards, sources
-from raymap.data.batch import add_visibility, from_columns
+from raymap.data.batch import add_physics, from_columns
 from raymap.data.reader import ShardReader, batches, quarantined
 from raymap.data.schema import DatasetCard, Failure
 from raymap.physics import edges, helmholtz
@@ -76,7 +76,7 @@ def spoil_row(path, row, **values):
 def test_what_was_written_is_read(dataset, rows):
     columns = merged(ShardReader(dataset, "train"))
     assert_columns(columns, rows)
-    np.testing.assert_array_equal(columns["line_of_sight"], add_visibility(columns)["line_of_sight"])
+    np.testing.assert_array_equal(columns["line_of_sight"], add_physics(columns)["line_of_sight"])
     card = DatasetCard.load(dataset)
     assert card.split("train").num_rows == 12 and len(card.split("train").shards) == 3
     valid_db = np.concatenate([r["gain_db"][r["valid"] == 1] for r in [*rows, *make_rows(1, "village")]])

@@ -5,7 +5,7 @@ import torch
 
 from raymap.config import OutlineConfig
 from raymap.data import schema, sites
-from raymap.data.batch import MapBatch, add_visibility
+from raymap.data.batch import MapBatch, add_physics
 from raymap.data.generated import city
 from raymap.data.reader import LoadedMaps, batches, true_outline
 from raymap.propagation import dominant_path
@@ -20,7 +20,7 @@ def maps() -> LoadedMaps:
         scene = city(seed, Grid((32, 32), 8.0))
         for index, transmitter in enumerate(sites.place(scene, 2, seed)):
             rows.append(schema.row(scene, index, transmitter, dominant_path.solve(scene, transmitter)))
-    columns = add_visibility(schema.to_columns(schema.to_table(rows)))
+    columns = add_physics(schema.to_columns(schema.to_table(rows)))
     columns["outline"] = true_outline(columns, 8.0, OutlineConfig())
     columns["outline_predicted"] = columns["outline"].copy()
     return LoadedMaps(columns)

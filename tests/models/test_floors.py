@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raymap import units
-from raymap.data.batch import add_visibility, from_columns
+from raymap.data.batch import add_physics, from_columns
 from raymap.models.pathloss import FreeSpace, LogDistance
 from raymap.physics import pathloss
 
@@ -96,7 +96,7 @@ def test_open_ground_alone_is_enough_to_fit(maps):
     columns = columns_of(maps, slice(0, 2))
     columns["building_m"] = np.zeros_like(columns["building_m"])
     columns["valid"] = np.ones_like(columns["valid"])
-    columns = add_visibility(columns)
+    columns = add_physics(columns)
     batch = as_batch(columns, law_db(columns))
     model = LogDistance(LogDistance.Config())
     model.prepare([batch])

@@ -8,11 +8,13 @@ import torch
 from raymap import diffusion
 from raymap.data.batch import INPUTS, TARGETS, symmetry
 from raymap.data.reader import batches
+from raymap.models.cell_law import CellLaw
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
 
 CODER = Vae.Config(channels=(8, 16), latent_channels=4)
+LAW = CellLaw.Config(num_steps=50, cells_per_step=512)
 SMALL = {"autoencoder": CODER, "widths": (32, 32), "num_blocks": 1, "stem": 8, "cell_m": 8.0, "steps": 3}
 
 
@@ -71,11 +73,6 @@ def test_the_list_of_inputs_holds_no_target():
     assert not set(INPUTS) & {*TARGETS, "valid"}
 
 
-def test_a_path_loss_prior_is_of_gain_only():
-    with pytest.raises(ValueError, match="not target='outline'"):
-        RadioDiff.Config(target="outline", prior=True)
-
-
 @pytest.mark.parametrize("target", ["gain", "outline"])
 def test_diffusion_sees_latents_of_zero_mean_and_unit_variance(maps, target, monkeypatch):
     model = a_model(maps, target=target)
@@ -86,7 +83,7 @@ def test_diffusion_sees_latents_of_zero_mean_and_unit_variance(maps, target, mon
 
 @pytest.mark.parametrize("stochastic", [False, True])
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("changes", [{}, {"target": "outline"}, {"prior": True}, {"weighting": "plain"}])
+@pytest.mark.parametrize("changes", [{}, {"target": "outline"}, {"weighting": "plain"}])
 def test_a_perfect_network_draws_what_the_autoencoder_can_hold(maps, batch, changes, steps, stochastic, monkeypatch):
     model = a_model(maps, steps=steps, stochastic=stochastic, fade=False, **changes)
     make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
@@ -94,6 +91,29 @@ def test_a_perfect_network_draws_what_the_autoencoder_can_hold(maps, batch, chan
     truth = getattr(batch, model.config.target)
     rebuilt = model.autoencoder.decode(model.autoencoder.encode(truth, batch.valid)).clamp(-1, 1)
     torch.testing.assert_close(found, torch.where(batch.outdoor, rebuilt, -1.0), rtol=0, atol=2e-4)
+
+
+def test_a_perfect_network_with_a_law_also_keeps_what_no_latent_holds_of_the_law(maps, batch, monkeypatch):
+    model = a_model(maps, fade=False, law=LAW)
+    make_perfect(model, latents(model, batch, monkeypatch), monkeypatch)
+    coder, law = model.autoencoder, model.law.predict(batch, ())
+    lost = law - coder.decode(coder.sketch(law, batch.outdoor))
+    wanted = (coder.decode(coder.encode(batch.gain, batch.valid)) + lost).clamp(-1, 1)
+    found = model.predict(batch.blind(), [3, 1, 4, 1])
+    torch.testing.assert_close(found, torch.where(batch.outdoor, wanted, -1.0), rtol=0, atol=2e-4)
+    assert float(lost[batch.outdoor].abs().max()) > 1e-3
+
+
+def test_a_law_is_fitted_once_and_handed_to_the_next_stage(maps):
+    first = a_model(maps, target="outline", law=LAW)
+    assert bool(first.law.fitted)
+    second = RadioDiff(RadioDiff.Config(**SMALL, law=LAW))
+    second.start_from("body", first)
+    weights = [parameter.clone() for parameter in second.law.parameters()]
+    second.prepare(batches(maps, 4))
+    assert all(torch.equal(*pair) for pair in zip(weights, second.law.parameters(), strict=True))
+    with pytest.raises(ValueError, match="and law"):
+        RadioDiff(RadioDiff.Config(**SMALL)).start_from("body", first)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ def test_what_is_compared_differs_in_what_it_says_only():
     bodies = {(e.job.map.model.widths, e.job.map.model.num_blocks, e.job.map.model.stem) for e in chosen.entries}
     assert len(bodies) == 1
     published = entries["RadioDiff", "srm", 0].job.map.model
-    assert published.inputs == recipes.ENVIRONMENT and not published.prior
+    assert published.inputs == recipes.ENVIRONMENT and not published.law
     oracles = [entry.method for entry in chosen.entries if entry.job.data.true_outlines]
     assert oracles == ["true outline (oracle)"]
 
