@@ -87,7 +87,7 @@ def test_the_paper_recipe_is_the_papers():
         assert stage.optim.final_learning_rate == pytest.approx(5e-6)
         assert stage.optim.warmup_steps == 0 and stage.optim.precision == "fp32"
         model = stage.model
-        assert model.weighting == "plain" and model.times == "uniform" and not model.prior and model.stochastic
+        assert model.weighting == "plain" and model.times == "uniform" and model.law is None and model.stochastic
         assert not model.fade and not model.outdoor_only and model.views == 1
         assert not set(model.inputs) & set(recipes.PHYSICS) and model.cell_m == 1.0
 

@@ -214,7 +214,7 @@ def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     ``thickness_m``, ``shadow_m``, ``detour_m`` (infinite where no way leads), ``soft_detour_m``, ``roof_loss_db``,
     ``vehicle_thickness_m``.
 
-    From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3) [m], ``cell_m`` (B,) [m], ``frequency_hz`` (B,).
+    From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3), ``cell_m`` (B,), ``frequency_hz`` (B,).
     """
     blocked = columns["building_m"] > 0
     cell_m = float(columns["cell_m"][0])
