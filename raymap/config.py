@@ -60,6 +60,9 @@ class DataConfig(Settings):
     true_outlines: bool = Field(
         False, description="feed the true outline as if DM1 had drawn it: an upper bound to compare with, no method"
     )
+    coarsen: tuple[int, ...] = Field(
+        (1,), min_length=1, description="cells are made so many times as long, one of these drawn for every batch"
+    )
     max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
     materialize: bool = Field(
         True, description="keep the prepared split in the object store; off for sets that do not fit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -16,7 +17,7 @@ from raymap.scene import RadioMap, Scene, Transmitter
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
     "openness", "detour", "soft_detour", "roof_loss", "vehicle_thickness",
-    "outline_predicted",
+    "cell_size", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
 _AMOUNTS = (
@@ -28,6 +29,8 @@ _AMOUNTS = (
 SOFT_INDEX = 3.0
 #: Street seen by the transmitter that becomes 0 in a network: a square of this side [m].
 _OPEN_SIDE_M = 50.0
+#: Cell length that becomes 0 in a network [m], and the doublings from there to ±1.
+_MIDDLE_CELL_M, _DOUBLINGS = 4.0, 4
 #: Inputs of more than one channel.
 CHANNELS = {"bearing": 2}
 #: Rasters computed from the true map. Never an input: :meth:`MapBatch.stack` refuses them.
@@ -125,6 +128,17 @@ class MapBatch:
         seen = ((self.line_of_sight > 0) & self.outdoor).sum(dim=(1, 2, 3), keepdim=True)
         side_m = self.cell_m * seen.to(self.tx.dtype).sqrt()
         return units.signal_from_amount(side_m, _OPEN_SIDE_M).expand_as(self.tx)
+
+    @property
+    def cell_size(self) -> torch.Tensor:
+        """(B, 1, H, W), one number: the doublings from 4 m to the cell's length, 1 at 64 m and -1 at 0.25 m.
+
+        Raises ValueError for a cell outside of that.
+        """
+        doublings = math.log2(self.cell_m / _MIDDLE_CELL_M) / _DOUBLINGS
+        if abs(doublings) > 1.0:
+            raise ValueError(f"cells of 0.25 to 64 m can be told to a network, got {self.cell_m:g} m")
+        return torch.full_like(self.tx, doublings)
 
     def stack(self, names: Sequence[str]) -> torch.Tensor:
         """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""

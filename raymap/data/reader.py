@@ -23,6 +23,7 @@ from raymap.data.batch import MapBatch, add_physics, from_columns
 from raymap.data.schema import FAILURES_FILE, DatasetCard, to_columns, write_text
 from raymap.data.shard_file import SetAside
 from raymap.physics import edges, helmholtz
+from raymap.scene import Grid, RadioMap, Scene, Transmitter, blocks
 
 #: What generation and imports could not make, one JSON object per line.
 _ASIDE_SUFFIX = ".set-aside.json"
@@ -186,6 +187,43 @@ class LoadedMaps:
             yield {name: values[chosen] for name, values in self.columns.items()}
 
 
+def coarsen(columns: Mapping[str, np.ndarray], factor: int, outline: OutlineConfig | None = None) -> dict[str, Any]:
+    """Physical columns (B, H, W) of the same maps on cells ``factor`` times as long, with all that follows from them.
+
+    Scenes and gains as :meth:`Scene.coarsen` and :meth:`RadioMap.coarsen` have them; the true outline is that of the
+    coarse map (``outline`` must say which), DM1's the mean over the fine cells. Raises ValueError if the maps' shape
+    is no multiple of ``factor``.
+    """
+    if factor == 1:
+        return dict(columns)
+    coarse = {name: columns[name] for name in columns if columns[name].ndim < 3}
+    coarse["cell_m"] = columns["cell_m"] * np.float32(factor)
+    maps = [_coarse_map(columns, index, factor) for index in range(len(columns["scene"]))]
+    coarse |= {name: np.stack([made[name] for made in maps]) for name in maps[0]}
+    coarse = add_physics(coarse)
+    if "outline" in columns:
+        if outline is None:
+            raise ValueError("these maps have a true outline; say by which indicator it is to be computed again")
+        coarse["outline"] = true_outline(coarse, float(coarse["cell_m"][0]), outline)
+    return coarse
+
+
+def _coarse_map(columns: Mapping[str, np.ndarray], index: int, factor: int) -> dict[str, np.ndarray]:
+    """The columns of one map that do not follow from others, (H/f, W/f)."""
+    grid = Grid(columns["building_m"].shape[1:], float(columns["cell_m"][index]))
+    xyz_m = tuple(columns["tx_xyz_m"][index])
+    scene = Scene(str(columns["scene"][index]), grid, columns["building_m"][index], columns["vehicle_m"][index])
+    coarse = scene.coarsen(factor, Transmitter(xyz_m))
+    made = {"building_m": coarse.building_m, "vehicle_m": coarse.vehicle_m}
+    if "gain_db" in columns:
+        fine = RadioMap(columns["gain_db"][index], columns["valid"][index] == 1)
+        radio_map = fine.coarsen(factor, coarse.outdoor)
+        made |= {"gain_db": radio_map.gain_db, "valid": radio_map.valid.astype(np.uint8)}
+    if "outline_predicted" in columns:
+        made["outline_predicted"] = blocks(columns["outline_predicted"][index], factor).mean(-1)
+    return made
+
+
 def batches(
     source: Any,
     batch_size: int,
@@ -194,12 +232,15 @@ def batches(
     shuffle_rows: int | None = None,
     drop_last: bool = False,
     with_columns: bool = False,
+    factors: Sequence[int] = (1,),
+    outline: OutlineConfig | None = None,
 ) -> Iterable[Any]:
     """One pass over ``source`` as :class:`MapBatch` es of ``batch_size``.
 
     ``source``: a Ray Dataset (:func:`raymap.data.shards.stream`), the DataIterator of a Ray Train worker, or
     :class:`LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16 batches), another
-    seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead.
+    seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead. ``factors``:
+    every batch is coarsened by one of these, drawn with ``shuffle_seed`` (see :func:`coarsen`, also for ``outline``).
     """
     shuffled = shuffle_seed is not None
     stream = source.iter_batches(
@@ -209,6 +250,9 @@ def batches(
         local_shuffle_buffer_size=(shuffle_rows or 16 * batch_size) if shuffled else None,
         local_shuffle_seed=shuffle_seed,
     )
+    draw = np.random.default_rng(shuffle_seed or 0)
     for columns in stream:
+        if tuple(factors) != (1,):
+            columns = coarsen(columns, int(draw.choice(factors)), outline)
         batch: MapBatch = from_columns(columns)
         yield (batch, columns) if with_columns else batch

@@ -28,12 +28,25 @@ from raymap.nn.unet import ConditionalUNet
 MIRRORS = {1: (0,), 2: (0, 3), 4: (0, 1, 2, 3)}
 
 
-def require_cells(batch: MapBatch, cell_m: float, multiple: int) -> None:
-    """Raises ValueError for maps of another cell length than ``cell_m`` [m], or of sides that are no ``multiple``."""
-    if abs(batch.cell_m - cell_m) > 1e-3 * cell_m:
+#: A model that is told the cell size takes cells up to so many times longer or shorter than those it was trained on.
+CELL_RANGE = 4.0
+
+
+def require_cells(batch: MapBatch, cell_m: float, multiple: int, inputs: Sequence[str]) -> None:
+    """Raises ValueError for sides that are no ``multiple``, and for cells unlike those of ``cell_m`` [m] trained on.
+
+    With "cell_size" among the ``inputs`` they may differ by a factor of :data:`CELL_RANGE`, else not at all.
+    """
+    if "cell_size" in inputs:
+        if not 1 / CELL_RANGE <= batch.cell_m / cell_m <= CELL_RANGE:
+            raise ValueError(
+                f"the model was trained around {cell_m:g} m cells and takes {cell_m / CELL_RANGE:g} to "
+                f"{cell_m * CELL_RANGE:g} m, this map has {batch.cell_m:g} m"
+            )
+    elif abs(batch.cell_m - cell_m) > 1e-3 * cell_m:
         raise ValueError(
-            f"the model was trained on {cell_m:g} m cells, this map has {batch.cell_m:g} m; "
-            f"coarsen the scene (Scene.coarsen) or train at this cell size"
+            f"the model was trained on {cell_m:g} m cells, this map has {batch.cell_m:g} m; coarsen the scene "
+            f"(Scene.coarsen), or train with the input cell_size and --data.coarsen"
         )
     shape = tuple(batch.building.shape[-2:])
     if any(size % multiple for size in shape):
@@ -171,7 +184,7 @@ class RadioDiff(Predictor):
 
     def _network(self, batch: MapBatch):
         """(c_in·z_t, t) -> raw heads, with the condition of this batch computed once."""
-        require_cells(batch, self.config.cell_m, self.autoencoder.factor)
+        require_cells(batch, self.config.cell_m, self.autoencoder.factor, self.config.inputs)
         condition = self.unet.condition(stack(batch, self.config.inputs, self.law))
         return lambda z_t, t: self.unet(z_t, t, condition)
 

@@ -71,7 +71,7 @@ class Regression(Predictor):
         return 0.0 if self.law is None or self.config.target != "gain" else self.law.predict(batch, ())
 
     def _draw(self, batch: MapBatch) -> Tensor:
-        require_cells(batch, self.config.cell_m, self.config.patch)
+        require_cells(batch, self.config.cell_m, self.config.patch, self.config.inputs)
         height, width = (size // self.config.patch for size in batch.building.shape[-2:])
         nothing = batch.building.new_zeros(len(batch), self.config.patch**2 // 2, height, width)
         end = batch.building.new_ones(len(batch))

@@ -68,7 +68,7 @@ def _claim(folder: Path, run: Run) -> None:
     wanted = run.model_dump(mode="json", exclude=set(MAY_CHANGE))
     path = folder / "settings.json"
     if path.is_file():
-        found = json.loads(path.read_text())
+        found = _with_newer_settings(run, json.loads(path.read_text()))
         different = [key for key in wanted if found.get(key) != wanted[key]]
         if different:
             raise ValueError(
@@ -77,6 +77,15 @@ def _claim(folder: Path, run: Run) -> None:
             )
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _with_newer_settings(run: Run, found: dict) -> dict:
+    """Settings of an earlier start with the defaults of fields that did not exist yet, as far as they still parse."""
+    mine = run.model_dump(mode="json")
+    try:
+        return type(run).model_validate({**mine, **found}).model_dump(mode="json", exclude=set(MAY_CHANGE))
+    except ValueError:
+        return found
 
 
 def _publish(checkpoint: Path, finished: Path) -> None:
@@ -216,7 +225,7 @@ class Trainer:
 
     def prepare(self) -> None:
         """The model's own first look at the data; the EMA starts from what it measured."""
-        batches = shards.batches(self.train, self.batch_size, shuffle_seed=self.run.seed)
+        batches = self.epoch_of(self.run.seed)
         self.model.prepare(batch.to(self.device) for batch in batches)
         self.ema.module.load_state_dict(self.model.state_dict())
 
@@ -247,11 +256,19 @@ class Trainer:
         """bf16 where the run asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.optim.precision == "bf16")
 
+    def epoch_of(self, shuffle_seed: int, drop_last: bool = False):
+        """One pass over this worker's training maps in an order of its own; sizes of cells as the run asks for."""
+        data = self.run.data
+        return shards.batches(
+            self.train, self.batch_size, shuffle_seed=shuffle_seed, drop_last=drop_last, factors=data.coarsen,
+            outline=data.outline,
+        )  # fmt: skip
+
     def stream(self):
         """Endless (batch) of this worker from the current position; epoch e is shuffled by (seed, e)."""
         while True:
             shuffle_seed = self.run.seed * 100_003 + self.epoch
-            epoch = shards.batches(self.train, self.batch_size, shuffle_seed=shuffle_seed, drop_last=True)
+            epoch = self.epoch_of(shuffle_seed, drop_last=True)
             seen = 0
             for index, batch in enumerate(epoch):
                 seen += 1

@@ -154,3 +154,14 @@ def test_openness_is_the_street_that_the_transmitter_sees():
         torch.testing.assert_close(values, torch.full((1, 25, 25), value))
     turned = batch.from_scenes(scenes, [middle, middle]).turn(6)
     assert torch.equal(turned.openness, openness)
+
+
+@pytest.mark.parametrize(("cell_m", "value"), [(0.25, -1.0), (4.0, 0.0), (8.0, 0.25), (64.0, 1.0)])
+def test_the_size_of_a_cell_is_told_in_doublings(cell_m, value):
+    maps = batch.from_scenes(*make_scenes(cell_m=cell_m))
+    assert torch.equal(maps.stack(["cell_size"]), torch.full((5, 1, 12, 16), value))
+
+
+def test_cells_that_no_number_stands_for_are_refused():
+    with pytest.raises(ValueError, match=r"0.25 to 64 m.*got 65 m"):
+        batch.from_scenes(*make_scenes(cell_m=65.0)).stack(["cell_size"])

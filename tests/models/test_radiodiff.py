@@ -301,3 +301,15 @@ def test_a_mirrored_scene_has_the_mirrored_mean_if_the_noise_is_mirrored(maps, m
     monkeypatch.setattr(diffusion, "seeded_noise", lambda seeds, shape, device: lambda: torch.zeros(len(seeds), *shape))
     straight, mirrored = model.predict(batch, [0, 1]), model.predict(batch.turn(1), [0, 1])
     torch.testing.assert_close(symmetry(mirrored, 1), straight, rtol=0, atol=1e-4)
+
+
+def test_a_model_that_is_told_the_cell_size_takes_several(batch):
+    fixed, free = (a_model(inputs=("building", "tx", *more)) for more in ((), ("cell_size",)))
+    for cell_m in (4.0, 32.0):
+        other = replace(batch.blind(), cell_m=cell_m)
+        with pytest.raises(ValueError, match=f"trained on 8 m cells, this map has {cell_m:g} m"):
+            fixed.predict(other, range(4))
+        assert torch.isfinite(free.predict(other, range(4))).all()
+    assert not torch.equal(free.predict(replace(batch.blind(), cell_m=4.0), range(4)), free.predict(batch, range(4)))
+    with pytest.raises(ValueError, match="takes 2 to 32 m, this map has 33 m"):
+        free.predict(replace(batch.blind(), cell_m=33.0), range(4))

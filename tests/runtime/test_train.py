@@ -53,3 +53,16 @@ def test_the_average_forgets_its_start_and_then_remembers_by_the_decay():
     averaged = [torch.zeros(1)]
     update(averaged, [torch.ones(1)], torch.tensor(10_000))
     assert averaged[0].item() == pytest.approx(0.1)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
+    folder = folder_of(run(tmp_path))
+    _claim(folder, run(tmp_path))
+    settings = json.loads((folder / "settings.json").read_text())
+    del settings["data"]["coarsen"]
+    (folder / "settings.json").write_text(json.dumps(settings))
+    _claim(folder, run(tmp_path))
+    (folder / "settings.json").write_text(json.dumps(settings))
+    other = run(tmp_path, data=DataConfig(folder=str(tmp_path), batch_size=4, coarsen=(1, 2)))
+    with pytest.raises(ValueError, match="other settings: data was"):
+        _claim(folder, other)
