@@ -99,3 +99,11 @@ def test_the_papers_latent_is_64_by_64_by_4():
         mean, logvar = coder.autoencoder.moments(torch.empty(1, 1, 256, 256))
     assert mean.shape == logvar.shape == (1, 4, 64, 64)
     assert not config.linear and not config.complete
+
+
+def test_several_cells_are_told_to_both_stages_and_their_laws():
+    job = recipes.of_several_cells(recipes.k2("small"), (1, 2))
+    first, second = job.outline.model, job.map.model
+    assert first.inputs[-1] == "cell_size" and second.inputs == (*first.inputs, "outline_predicted")
+    assert first.law == second.law and first.law.inputs[-1] == "cell_size"
+    assert job.data.coarsen == (1, 2) and recipes.k2("small").data.coarsen == (1,)
