@@ -27,8 +27,10 @@ from raymap.runtime import cluster, track
 FLOORS = {"Free space": FreeSpace, "Log-distance + LoS": LogDistance}
 #: Also fitted and scored, so that a table shows what learning adds to the law that the diffusion starts from.
 LAWS = {**FLOORS, "Distance and obstruction law": Obstructed}
-OUTLINE_THRESHOLD = 0.5
-OUTLINE_TOLERANCE_CELLS = 1
+#: An outline is there from a bend of 1.2 dB per cell² on (its scale: 0 at 1 dB, 1 at 3 dB), two cells off at most. Half
+#: of the scale, 2 dB, would leave out most of what a mean over the possible outlines shows.
+OUTLINE_THRESHOLD = 0.1
+OUTLINE_TOLERANCE_CELLS = 2
 
 
 def sample_seeds(columns: Mapping[str, np.ndarray]) -> list[int]:
@@ -257,7 +259,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
         f"Floors and the obstruction law are fitted on {fitted}.",
-        f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cell, walls left out.",
+        f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cells, walls left out.",
         f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
         f"{len(found['set_aside'])} rows or shards were set aside as unusable.",
     ]
