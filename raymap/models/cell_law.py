@@ -6,6 +6,7 @@ seconds, knows no size of a map, and is both a floor that a network must clear a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Literal
@@ -22,6 +23,7 @@ from raymap.models.base import Predictor
 OF_A_CELL = tuple(name for name in INPUTS if name not in ("building", "tx", "outline_predicted", *CHANNELS))
 #: Cells taken from the first batches; more do not make the law better.
 _NUM_BATCHES, _NUM_CELLS = 128, 2**21
+_MOST_PASSES = 400
 
 
 class CellLaw(Predictor):
@@ -34,7 +36,7 @@ class CellLaw(Predictor):
         kind: Literal["cell_law"] = "cell_law"
         inputs: tuple[str, ...] = OF_A_CELL
         width: int = Field(64, ge=1, description="width of both hidden layers")
-        num_steps: int = Field(4000, ge=1, description="steps of Adam in prepare")
+        num_steps: int = Field(4000, ge=1, description="steps of Adam in prepare, or 400 passes if that is less")
         cells_per_step: int = Field(4096, ge=1)
         learning_rate: float = Field(5e-3, gt=0, description="highest of one cycle")
 
@@ -86,10 +88,12 @@ class CellLaw(Predictor):
                 parameter.data.copy_(values)
             else:
                 parameter.data.zero_()
+        size = min(config.cells_per_step, len(cells))
+        num_steps = min(config.num_steps, _MOST_PASSES * math.ceil(len(cells) / size))
         optimizer = torch.optim.Adam(layers.parameters())
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.num_steps)
-        for _ in range(config.num_steps):
-            chosen = torch.randint(len(cells), (min(config.cells_per_step, len(cells)),), generator=generator)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, num_steps)
+        for _ in range(num_steps):
+            chosen = torch.randint(len(cells), (size,), generator=generator)
             picked = cells[chosen.to(cells.device)]
             error = self._raw(picked[:, :-1]) - picked[:, -1]
             optimizer.zero_grad(set_to_none=True)

@@ -76,26 +76,3 @@ class LogDistance(_Fitted):
         """(B, 4, H, W): constant and free-space gain (linear in log d), each for lit and for shadowed cells."""
         lit = (batch.line_of_sight > 0).float()
         return torch.cat([lit, lit * batch.log_distance, 1 - lit, (1 - lit) * batch.log_distance], dim=1)
-
-
-class Obstructed(_Fitted):
-    """:class:`LogDistance`, quadratic in shadow in what stands on the direct ray (``physics.obstruction``) and in how
-    much street the transmitter sees."""
-
-    class Config(ModelConfig):
-        kind: Literal["obstructed"] = "obstructed"
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config, num_features=18)
-
-    @staticmethod
-    def features(batch: MapBatch) -> Tensor:
-        """(B, 18, H, W): LogDistance's; number, thickness, age of obstructions; their products; each times log d;
-        openness and its square."""
-        shadowed = (batch.line_of_sight <= 0).float()
-        hints = [batch.crossed, batch.thickness, batch.shadow]
-        products = [first * second for index, first in enumerate(hints) for second in hints[index:]]
-        with_distance = [batch.log_distance * hint for hint in hints]
-        openness = batch.openness
-        terms = torch.cat([*hints, *products, *with_distance, openness, openness.square()], dim=1)
-        return torch.cat([LogDistance.features(batch), shadowed * terms], dim=1)

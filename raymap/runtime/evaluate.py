@@ -21,12 +21,13 @@ from raymap.data.batch import MapBatch, from_columns
 from raymap.data.schema import DatasetCard
 from raymap.evaluation import metrics, pictures, report, summary
 from raymap.models import base
-from raymap.models.pathloss import FreeSpace, LogDistance, Obstructed
+from raymap.models.cell_law import CellLaw
+from raymap.models.pathloss import FreeSpace, LogDistance
 from raymap.runtime import cluster, track
 
 FLOORS = {"Free space": FreeSpace, "Log-distance + LoS": LogDistance}
 #: Also fitted and scored, so that a table shows what learning adds to the law that the diffusion starts from.
-LAWS = {**FLOORS, "Distance and obstruction law": Obstructed}
+LAWS = {**FLOORS, "Law of a cell": CellLaw}
 #: An outline is there from a bend of 1.2 dB per cell² on (its scale: 0 at 1 dB, 1 at 3 dB), two cells off at most. Half
 #: of the scale, 2 dB, would leave out most of what a mean over the possible outlines shows.
 OUTLINE_THRESHOLD = 0.1
@@ -82,7 +83,7 @@ def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> lis
 
 
 def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Path, *, num_pictures: int = 4) -> dict:
-    """Score trained models, both floors and the obstruction law on a split; returns what ``metrics.json`` holds.
+    """Score trained models, both floors and the law of a cell on a split; returns what ``metrics.json`` holds.
 
     ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
     map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have.
@@ -161,7 +162,7 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
 
 
 def fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
-    """Fit and save the floors and the obstruction law on a split; name -> folder."""
+    """Fit and save the floors and the law of a cell on a split; name -> folder."""
     folders = {}
     for name, kind in LAWS.items():
         floor = kind(kind.Config())
@@ -258,7 +259,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
         shown.append((f"Maps by {name}", caption, png))
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
-        f"Floors and the obstruction law are fitted on {fitted}.",
+        f"Floors and the law of a cell are fitted on {fitted}.",
         f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cells, walls left out.",
         f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
         f"{len(found['set_aside'])} rows or shards were set aside as unusable.",

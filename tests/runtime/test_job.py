@@ -53,7 +53,7 @@ def test_metrics_follow_the_protocol(metrics):
     assert list(metrics["methods"]) == [
         "Free space",
         "Log-distance + LoS",
-        "Distance and obstruction law",
+        "Law of a cell",
         "RadioDiff-k²",
     ]
     for scores in metrics["methods"].values():
