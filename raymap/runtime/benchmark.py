@@ -22,7 +22,7 @@ from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
 from raymap.runtime import track
-from raymap.runtime.evaluate import fit_laws, score_rows
+from raymap.runtime.evaluate import LAWS, fit_laws, score_rows
 from raymap.runtime.method import MethodJob, make_dataset, train
 
 #: Splits that no entry ever sees in training.
@@ -137,7 +137,11 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
     if out.exists():
         return
     data = job.resolved_data
-    laws = fit_laws(data.folder, "train", out.parent / "laws") if "methods" in entry.studies and not entry.seed else {}
+    laws = (
+        fit_laws(data.folder, "train", LAWS, out.parent / "laws")
+        if "methods" in entry.studies and not entry.seed
+        else {}
+    )
     rows = score_rows(
         {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
     )

@@ -83,7 +83,7 @@ def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> lis
 
 
 def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Path, *, num_pictures: int = 4) -> dict:
-    """Score trained models, both floors and the law of a cell on a split; returns what ``metrics.json`` holds.
+    """Score models, floors and (fitted on a training split) the law of a cell; returns what ``metrics.json`` holds.
 
     ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
     map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have.
@@ -95,7 +95,9 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
         raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
-    laws = fit_laws(data, "train" if "train" in card.splits else split, out / "laws")
+    # On the scored maps themselves the law of a cell would be no law but a memory of them.
+    fitted = ("train", LAWS) if "train" in card.splits else (split, FLOORS)
+    laws = fit_laws(data, *fitted, out / "laws")
     outline = _outline_config(folders)
     rows = score_rows({**laws, **folders}, data, split, outline=outline, quarantine=out / "quarantine")
     rows.to_parquet(out / "metrics.parquet", index=False)
@@ -161,10 +163,10 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
     return OutlineConfig()
 
 
-def fit_laws(data: str, split: str, out: Path) -> dict[str, str]:
-    """Fit and save the floors and the law of a cell on a split; name -> folder."""
+def fit_laws(data: str, split: str, laws: Mapping[str, type[base.Predictor]], out: Path) -> dict[str, str]:
+    """Fit and save ``laws`` (name -> class) on a split; name -> folder."""
     folders = {}
-    for name, kind in LAWS.items():
+    for name, kind in laws.items():
         floor = kind(kind.Config())
         floor.prepare(shards.batches(shards.stream(data, split), 64))
         folder = out / kind.Config.model_fields["kind"].default
@@ -259,7 +261,7 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
         shown.append((f"Maps by {name}", caption, png))
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
-        f"Floors and the law of a cell are fitted on {fitted}.",
+        f"Floors and laws are fitted on {fitted}.",
         f"Outline agreement: cut at {OUTLINE_THRESHOLD}, tolerance {OUTLINE_TOLERANCE_CELLS} cells, walls left out.",
         f"Maps have {card.shape[0]} x {card.shape[1]} cells of {card.cell_m:g} m.",
         f"{len(found['set_aside'])} rows or shards were set aside as unusable.",
