@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from raymap import recipes
-from raymap.config import OutlineConfig, Stage
+from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
+from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.benchmark import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
@@ -11,6 +12,7 @@ from raymap.runtime.method import K2Job, LatentJob, MethodJob
 #: The rows that the tables of the benchmark are told as multiples of.
 _REFERENCES: dict[Study, str] = {
     "methods": "RadioDiff", "outline": "no outline", "physics": "all inputs", "diffusion": "no outline",
+    "law": "law: all inputs",
 }  # fmt: skip
 _INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
 #: What is left out in each row of the physics study.
@@ -51,8 +53,31 @@ def benchmark(size: recipes.Size) -> Benchmark:
         for name, job in methods.items()
     ]
     half = _halved(whole)
-    rows += [*_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
+    rows += [*_law_study(whole), *_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
     return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
+
+
+def _law_study(whole: K2Job) -> list[Entry]:
+    """The law of a cell by itself, without one input after the other: a minute each, and no network."""
+    full = whole.map.model.law
+    kept = {"law: all inputs": full.inputs}
+    kept |= {f"law: {name}": tuple(i for i in full.inputs if i not in gone) for name, gone in _LEFT_OUT.items()}
+    kept["law: distance and line of sight"] = ("line_of_sight", "log_distance")
+    shared = {name: getattr(whole, name) for name in ("name", "data", "plan")}
+    return [
+        Entry(
+            method=name,
+            studies=("law",),
+            job=MethodJob[CellLaw.Config](
+                map=Stage(model=full.model_copy(update={"inputs": inputs}), optim=OptimConfig(num_steps=0)),
+                # It is fitted before the first step, by the one worker that holds all data.
+                workers=WorkersConfig(num=1),
+                **shared,
+            ),
+        )
+        for name, inputs in kept.items()
+        if name == "law: all inputs" or inputs != full.inputs
+    ]
 
 
 def _outline_study(half: K2Job) -> list[Entry]:

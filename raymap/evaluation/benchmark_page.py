@@ -13,6 +13,7 @@ from raymap.evaluation.intervals import clustered_ratio
 
 _STUDIES = {
     "methods": "Methods",
+    "law": "What physics tells, cell by cell",
     "outline": "Which outline helps",
     "physics": "Which physics inputs help",
     "diffusion": "What the diffusion is made of",

@@ -29,7 +29,7 @@ from raymap.runtime.method import MethodJob, make_dataset, train
 TEST_SPLITS = ("test", "test_generated")
 
 
-Study = Literal["methods", "outline", "physics", "diffusion"]
+Study = Literal["methods", "law", "outline", "physics", "diffusion"]
 
 
 class Entry(Settings):
