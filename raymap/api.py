@@ -76,6 +76,7 @@ def predict(
     ``tile_cells``, ``overlap_cells``: a scene with a longer side is predicted in windows of at most ``tile_cells`` x
     ``tile_cells`` cells, blended over the cells they share (:func:`raymap.area.predict`). One pass is better and
     faster (docs/k2.md); windows bound the memory.
+    For a model that reads the dominant-path map it is computed, as long as all other inputs together take.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
     length the model was trained on, if the number of seeds differs from the number of transmitters, or if the windows
     do not move on.
@@ -93,7 +94,8 @@ def predict(
     with torch.no_grad(), model.with_steps(steps):
         for start in range(0, len(transmitters), num):
             chosen, drawn = transmitters[start : start + num], seeds[start : start + num]
-            batch = from_scenes([whole] * len(chosen), chosen).blind().to(device)
+            batch = from_scenes([whole] * len(chosen), chosen, dominant_path=model.config.reads("dominant_path"))
+            batch = batch.blind().to(device)
             signal = area.predict(model, batch, drawn, tile_cells=tile_cells, overlap_cells=overlap_cells)
             found = to_radio_maps(signal, batch)
             maps += [RadioMap(one.gain_db[:rows, :columns], one.valid[:rows, :columns]) for one in found]

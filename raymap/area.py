@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymap.data.batch import MapBatch
+from raymap.data.batch import MapBatch, MultipathBatch
 from raymap.models.base import Predictor, further_seeds
 from raymap.scene import Grid, Scene
 
@@ -72,6 +72,11 @@ class Window(MapBatch):
         raise TypeError("windows of an area are predicted from and not trained on; augment the area")
 
 
+@dataclass(frozen=True, eq=False)
+class MultipathWindow(Window, MultipathBatch):
+    """Windows of a :class:`MultipathBatch`, whose dominant-path map is that of the area, cut."""
+
+
 def cut(batch: MapBatch, corners: Sequence[tuple[int, int]], shape: tuple[int, int]) -> Window:
     """Windows of ``shape`` (rows, columns) at their top left ``corners``: all maps at the first, all at the second...
 
@@ -85,7 +90,8 @@ def cut(batch: MapBatch, corners: Sequence[tuple[int, int]], shape: tuple[int, i
     def windows(raster: Tensor) -> Tensor:
         return torch.cat([raster[..., row : row + shape[0], column : column + shape[1]] for row, column in corners])
 
-    return Window(
+    kind = MultipathWindow if isinstance(batch, MultipathBatch) else Window
+    return kind(
         cell_m=batch.cell_m,
         tx_cell_of_area=torch.cat([batch.tx_cell - batch.tx_cell.new_tensor(corner) for corner in corners]),
         openness_of_area=batch.openness[..., :1, :1].repeat(len(corners), 1, 1, 1),

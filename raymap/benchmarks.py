@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from raymap import recipes
 from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
 from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
+from raymap.models.regression import Regression
 from raymap.runtime.benchmark import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
+
+MethodT = TypeVar("MethodT", bound=MethodJob)
+ModelT = TypeVar("ModelT", RadioDiff.Config, Regression.Config)
 
 #: The rows that the tables of the benchmark are told as multiples of.
 _REFERENCES: dict[Study, str] = {
@@ -41,16 +47,23 @@ _DIFFUSIONS = {
 def benchmark(size: recipes.Size) -> Benchmark:
     """Methods on all kinds of maps (three seeds on static ones); studies of outlines, physics inputs and the diffusion.
 
-    The studies are static, with half of the steps. Raises ValueError for an unknown size.
+    On multipath maps, and there alone, the methods with physics also see the dominant-path map. The studies are static,
+    with half of the steps. Raises ValueError for an unknown size.
     """
-    whole = recipes.k2(size)
-    methods = {"RadioDiff": recipes.radiodiff(size), "Regression": recipes.regression(size), "RadioDiff-k²": whole}
+    whole, regression = recipes.k2(size), recipes.regression(size)
+    methods = {"RadioDiff": recipes.radiodiff(size), "Regression": regression, "RadioDiff-k²": whole}
+    of_multipath = {
+        **methods,
+        "Regression": _with_dominant_path(regression),
+        "RadioDiff-k²": _with_dominant_path(whole),
+        "RadioDiff-k², no dominant path": whole,
+    }
     seeds = {"srm": (0, 1, 2), "drm": (0,), "mrm": (0,)}
     rows = [
         Entry(method=name, studies=("methods",), kind=kind, seed=seed, job=job)
         for kind, some in seeds.items()
         for seed in some
-        for name, job in methods.items()
+        for name, job in (of_multipath if kind == "mrm" else methods).items()
     ]
     half = _halved(whole)
     rows += [*_law_study(whole), *_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
@@ -78,6 +91,24 @@ def _law_study(whole: K2Job) -> list[Entry]:
         for name, inputs in kept.items()
         if name == "law: all inputs" or inputs != full.inputs
     ]
+
+
+def _with_dominant_path(job: MethodT) -> MethodT:
+    """The job with the dominant-path map among the inputs of its networks and laws; refused for srm and drm maps."""
+    changes: dict[str, object] = {"data": job.data.model_copy(update={"dominant_path": True})}
+    for name in job.stages:
+        stage = getattr(job, name)
+        if hasattr(stage.model, "inputs"):
+            changes[name] = stage.model_copy(update={"model": _seeing_dominant_path(stage.model)})
+    return job.model_copy(update=changes)
+
+
+def _seeing_dominant_path(model: ModelT) -> ModelT:
+    law = model.law and model.law.model_copy(update={"inputs": (*model.law.inputs, "dominant_path")})
+    # DM2 starts from DM1's denoiser, so what it alone sees stays last.
+    own = tuple(name for name in model.inputs if name == "outline_predicted")
+    shared = tuple(name for name in model.inputs if name not in own)
+    return model.model_copy(update={"inputs": (*shared, "dominant_path", *own), "law": law})
 
 
 def _outline_study(half: K2Job) -> list[Entry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict
 
 
@@ -39,6 +39,13 @@ class ModelConfig(Settings):
             raise ValueError(f"unknown model kind {kind!r}; known: {', '.join(sorted(ModelConfig.kinds))}")
         return ModelConfig.kinds[kind].model_validate(values)
 
+    def reads(self, name: str) -> bool:
+        """Whether this model, or a part of it, has an input of that name."""
+        parts = (getattr(self, field) for field in type(self).model_fields)
+        return name in getattr(self, "inputs", ()) or any(
+            part.reads(name) for part in parts if isinstance(part, ModelConfig)
+        )
+
 
 class OutlineConfig(Settings):
     """How the outline is computed from a gain map: by :func:`raymap.physics.helmholtz.outline`, or, to compare with,
@@ -62,6 +69,9 @@ class DataConfig(Settings):
     )
     coarsen: tuple[int, ...] = Field(
         (1,), min_length=1, description="cells are made so many times as long, one of these drawn for every batch"
+    )
+    dominant_path: bool = Field(
+        False, description="compute the dominant-path map as an input; refused for srm and drm datasets"
     )
     max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
     materialize: bool = Field(
@@ -122,6 +132,12 @@ class Run(Settings, Generic[ModelT]):
     @classmethod
     def _model_by_kind(cls, value: Any) -> Any:
         return ModelConfig.from_dict(value) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _inputs_are_computed(self) -> Run[ModelT]:
+        if self.model.reads("dominant_path") and not self.data.dominant_path:
+            raise ValueError("the model reads 'dominant_path', which is computed only with data.dominant_path on")
+        return self
 
 
 class Stage(Settings, Generic[ModelT]):

@@ -47,7 +47,7 @@ def _stages(
 
 def law_of(inputs: Sequence[str], **settings: int) -> CellLaw.Config | None:
     """The law that the physics among ``inputs`` allow, None without any; ``settings`` of :class:`CellLaw.Config`."""
-    of_a_cell = tuple(name for name in inputs if name in PHYSICS and name in OF_A_CELL)
+    of_a_cell = tuple(name for name in inputs if name in OF_A_CELL and name not in ENVIRONMENT)
     return CellLaw.Config(inputs=of_a_cell, **settings) if of_a_cell else None
 
 

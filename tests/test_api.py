@@ -9,9 +9,11 @@ from safetensors import safe_open
 
 import raymap
 from raymap import recipes, units
+from raymap.data.batch import from_scenes, to_radio_maps
 from raymap.models import base
 from raymap.models.pathloss import FreeSpace
 from raymap.models.vae import Vae
+from raymap.propagation import dominant_path
 from raymap.scene import Grid, Scene, Transmitter
 
 PLACES = [Transmitter((20.0, 12.0, 1.5)), Transmitter((230.0, 180.0, 1.5)), Transmitter((100.0, 30.0, 1.5))]
@@ -25,14 +27,18 @@ def scene():
     return Scene("block", Grid((24, 32), 8.0), building_m)
 
 
-@pytest.fixture(scope="module")
-def model():
+def awake(config):
     torch.manual_seed(0)
-    model = base.build(recipes.k2("debug").model())
+    model = base.build(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return awake(recipes.k2("debug").model())
 
 
 @pytest.fixture
@@ -228,3 +234,33 @@ def test_the_package_has_these_doors_only():
     assert raymap.__all__ == ["load", "predict", "pretrained"]
     with pytest.raises(AttributeError, match="no attribute 'train'"):
         _ = raymap.train
+
+
+@pytest.fixture(scope="module")
+def of_multipath():
+    """A K2 whose second stage alone reads the dominant-path map."""
+    config = recipes.k2("debug").model()
+    inputs = ("building", "tx", "dominant_path", "outline_predicted")
+    return awake(config.model_copy(update={"map": config.map.model_copy(update={"inputs": inputs, "law": None})}))
+
+
+@pytest.mark.parametrize("windows", [{}, {"tile_cells": 16, "overlap_cells": 4}])
+def test_a_model_that_reads_the_dominant_path_map_is_given_it(of_multipath, scene, windows):
+    maps = raymap.predict(of_multipath, scene, PLACES, **windows)
+    batch = from_scenes([scene] * 3, PLACES, dominant_path=True)
+    if not windows:
+        for found, wanted in zip(maps, to_radio_maps(of_multipath.predict(batch, range(3)), batch), strict=True):
+            np.testing.assert_allclose(found.gain_db, wanted.gain_db, atol=1e-3)
+    assert all(np.isfinite(one.gain_db).all() for one in maps)
+    with pytest.raises(ValueError, match="carries no 'dominant_path'"):
+        of_multipath.predict(from_scenes([scene] * 3, PLACES), range(3))
+
+
+def test_the_dominant_path_map_is_computed_for_those_alone_who_read_it(model, of_multipath, scene, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("computed")
+
+    monkeypatch.setattr(dominant_path, "solve", refuse)
+    assert len(raymap.predict(model, scene, PLACES)) == 3
+    with pytest.raises(RuntimeError, match="computed"):
+        raymap.predict(of_multipath, scene, PLACES)

@@ -8,7 +8,7 @@ import torch
 
 import raymap
 from raymap import area, recipes
-from raymap.data.batch import from_scenes
+from raymap.data.batch import MultipathBatch, from_scenes, symmetry
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.models.pathloss import FreeSpace
@@ -31,9 +31,9 @@ def at(row, column):
     return Transmitter(((column + 0.5) * CELL_M, (row + 0.5) * CELL_M, 1.5))
 
 
-def batch_of(shape, *cells):
+def batch_of(shape, *cells, **inputs):
     scene = town(shape)
-    return from_scenes([scene] * len(cells), [at(*cell) for cell in cells]).blind()
+    return from_scenes([scene] * len(cells), [at(*cell) for cell in cells], **inputs).blind()
 
 
 class PerWindow(FreeSpace):
@@ -102,6 +102,24 @@ def test_windows_know_of_the_whole_area(name):
     whole = Looking(name).predict(batch, range(3))
     tiled = area.predict(Looking(name), batch, range(3), tile_cells=16, overlap_cells=8)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+def test_windows_carry_the_dominant_path_map_of_the_whole_area_if_there_is_one():
+    """A window cannot compute it: the path may leave it, and the transmitter may stand elsewhere."""
+    batch = batch_of((40, 56), (0, 0), (19, 29), (36, 49), dominant_path=True)
+    model = Looking("dominant_path")
+    tiled = area.predict(model, batch, range(3), tile_cells=16, overlap_cells=8)
+    assert len(model.cells) == 1, "all windows at once"
+    torch.testing.assert_close(tiled, torch.where(batch.outdoor, batch.dominant_path, -1.0), rtol=0, atol=1e-5)
+    windows = area.cut(batch, [(16, 12), (0, 0)], (8, 12))
+    assert isinstance(windows, area.Window) and isinstance(windows, MultipathBatch)
+    for code in range(8):
+        part = windows.turn(code).to("cpu").blind()[:3]
+        wanted = symmetry(batch.dominant_path[..., 16:24, 12:24], code)
+        assert type(part) is type(windows) and torch.equal(part.dominant_path, wanted)
+    plain = area.cut(batch_of((24, 32), (0, 0)), [(0, 0)], (16, 16))
+    with pytest.raises(ValueError, match="only batches of multipath or measured maps"):
+        plain.stack(["dominant_path"])
 
 
 def test_a_law_of_the_scene_is_the_same_in_windows():

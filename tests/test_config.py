@@ -17,6 +17,7 @@ from raymap.config import (
     from_command_line,
     sized,
 )
+from raymap.models.cell_law import CellLaw
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
@@ -208,3 +209,20 @@ def test_flatten_names_every_leaf_once_and_loses_nothing():
         place[leaf] = value
     assert nested == run.model_dump(mode="json")
     assert set(flatten(run, "run.")) == {f"run.{name}" for name in flat}
+
+
+def test_a_model_reads_what_any_part_of_it_reads():
+    outline = RadioDiff.Config(target="outline", inputs=("building", "tx"))
+    gain = RadioDiff.Config(inputs=("building", "outline_predicted"), law=CellLaw.Config(inputs=("dominant_path",)))
+    whole = K2.Config(outline=outline, map=gain)
+    assert [outline.reads("dominant_path"), gain.reads("dominant_path"), whole.reads("dominant_path")] == [0, 1, 1]
+    assert whole.reads("tx") and not gain.reads("tx") and not Vae.Config().reads("tx")
+
+
+def test_a_run_computes_the_inputs_that_its_model_reads():
+    model = RadioDiff.Config(inputs=("building", "dominant_path"))
+    with pytest.raises(ValueError, match="only with data.dominant_path on"):
+        a_run(model=model)
+    asked = a_run(model=model, data=DataConfig(dominant_path=True))
+    assert Run.model_validate_json(asked.model_dump_json()) == asked
+    assert a_run(data=DataConfig(dominant_path=True)).data.dominant_path, "a stage need not read it"

@@ -9,6 +9,7 @@ from raymap import recipes
 from raymap.config import from_command_line
 from raymap.data.batch import from_scenes
 from raymap.models import base
+from raymap.models.cell_law import CellLaw
 from raymap.runtime.method import K2Job
 from raymap.scene import Grid, Scene, Transmitter
 
@@ -107,3 +108,13 @@ def test_several_cells_are_told_to_both_stages_and_their_laws():
     assert first.inputs[-1] == "cell_size" and second.inputs == (*first.inputs, "outline_predicted")
     assert first.law == second.law and first.law.inputs[-1] == "cell_size"
     assert job.data.coarsen == (1, 2) and recipes.k2("small").data.coarsen == (1,)
+
+
+def test_a_law_reads_the_dominant_path_map_only_where_the_inputs_do():
+    assert recipes.law_of(recipes.PHYSICS).inputs == tuple(name for name in recipes.PHYSICS if name != "bearing")
+    inputs = (*recipes.ENVIRONMENT, "log_distance", "dominant_path", "outline_predicted")
+    assert recipes.law_of(inputs, width=8) == CellLaw.Config(inputs=("log_distance", "dominant_path"), width=8)
+    assert recipes.law_of(recipes.ENVIRONMENT) is None
+    for size in SIZES:
+        jobs = (recipes.k2(size), recipes.radiodiff(size), recipes.regression(size))
+        assert not any(job.model().reads("dominant_path") or job.data.dominant_path for job in jobs)

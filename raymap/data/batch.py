@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
 
 from raymap import units
 from raymap.physics import eikonal, obstruction, pathloss, roof_diffraction, visibility
-from raymap.scene import RadioMap, Scene, Transmitter
+from raymap.propagation import dominant_path
+from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
     "openness", "detour", "soft_detour", "roof_loss", "vehicle_thickness",
-    "cell_size", "outline_predicted",
+    "cell_size", "dominant_path", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
 _AMOUNTS = (
@@ -88,7 +89,7 @@ class MapBatch:
 
     def rasters(self) -> dict[str, torch.Tensor]:
         """Name -> (B, 1, H, W), those that are present."""
-        named = ((field.name, getattr(self, field.name)) for field in fields(self) if field.name != "cell_m")
+        named = ((one.name, getattr(self, one.name)) for one in fields(self) if one.name != "cell_m")
         return {name: raster for name, raster in named if raster is not None}
 
     def __len__(self) -> int:
@@ -141,13 +142,23 @@ class MapBatch:
         return torch.full_like(self.tx, doublings)
 
     def stack(self, names: Sequence[str]) -> torch.Tensor:
-        """(B, C, H, W) of the named inputs. Raises ValueError for a target, an unknown name or one not in the batch."""
+        """(B, C, H, W) of the named inputs.
+
+        Raises ValueError for a target, an unknown name or one not in the batch, and for ``dominant_path`` if this is
+        no :class:`MultipathBatch`.
+        """
         rasters = []
         for name in names:
             if name in TARGETS:
                 raise ValueError(f"{name!r} is computed from the true map and can never be an input")
             if name not in INPUTS:
                 raise ValueError(f"unknown input {name!r}; allowed: {', '.join(INPUTS)}")
+            if name == "dominant_path" and not isinstance(self, MultipathBatch):
+                raise ValueError(
+                    "this batch carries no 'dominant_path': of srm and drm maps the dominant-path map is the truth "
+                    "itself, so only batches of multipath or measured maps carry it (MultipathBatch), where it is "
+                    "asked for (data.dominant_path)"
+                )
             rasters.append(getattr(self, name))
             if rasters[-1] is None:
                 raise ValueError(f"this batch carries no {name!r}")
@@ -184,6 +195,17 @@ class MapBatch:
             self,
             **{name: part.to(raster.dtype) for (name, raster), part in zip(rasters.items(), parts, strict=True)},
         )
+
+
+@dataclass(frozen=True, eq=False)
+class MultipathBatch(MapBatch):
+    """Maps whose truth is more than the strongest path (multipath, measured), which may therefore be an input.
+
+    ``dominant_path``: (B, 1, H, W), gain of the strongest path alone (:func:`raymap.propagation.dominant_path.solve`),
+    the floor indoors. Of srm and drm maps it is the truth itself, so plain batches have no such field.
+    """
+
+    dominant_path: torch.Tensor = field(kw_only=True)
 
 
 def symmetry(raster: torch.Tensor, code: int) -> torch.Tensor:
@@ -251,10 +273,28 @@ def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def add_dominant_path(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Adds ``dominant_path_db`` (B, H, W) float32: gain of the strongest path alone, the floor indoors [dB].
+
+    From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3), ``cell_m`` (B,), ``frequency_hz`` (B,). Costs
+    what all of :func:`add_physics` costs, or more; rows of one scene should follow each other, for they share the work
+    on its buildings.
+    Raises ValueError for a transmitter outside the map or inside a building.
+    """
+    grid = Grid(columns["building_m"].shape[1:], float(columns["cell_m"][0]))
+    solved = []
+    for index, xyz_m in enumerate(columns["tx_xyz_m"]):
+        heights_m = (columns["building_m"][index], columns["vehicle_m"][index])
+        scene = Scene(f"row {index}", grid, *heights_m, float(columns["frequency_hz"][index]))
+        solved.append(dominant_path.solve(scene, Transmitter(tuple(xyz_m))).gain_db)
+    return {**columns, "dominant_path_db": np.stack(solved)}
+
+
 def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
     """Physical columns (B, ...) to network values; ``gain_db``, ``valid``, ``outline``, ``outline_predicted`` if there.
 
-    Cells whose true gain is not valid (buildings) become the floor, g = 0, as in the field's pictures.
+    Cells whose true gain is not valid (buildings) become the floor, g = 0, as in the field's pictures. With
+    ``dominant_path_db`` (:func:`add_dominant_path`) the batch is a :class:`MultipathBatch`.
     """
     building_m = columns["building_m"]
     cell_m = float(columns["cell_m"][0])
@@ -282,7 +322,10 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
     for name in ("outline", "outline_predicted"):
         if name in columns:
             rasters[name] = units.signal_from_grey(columns[name].astype(np.float32))
-    return MapBatch(cell_m=cell_m, **{name: _tensor(raster) for name, raster in rasters.items()})
+    kind = MapBatch
+    if "dominant_path_db" in columns:
+        kind, rasters["dominant_path"] = MultipathBatch, units.signal_from_gain_db(columns["dominant_path_db"])
+    return kind(cell_m=cell_m, **{name: _tensor(raster) for name, raster in rasters.items()})
 
 
 def _tensor(raster: np.ndarray) -> torch.Tensor:
@@ -290,9 +333,15 @@ def _tensor(raster: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(raster, dtype=kind, order="C"))[:, None]
 
 
-def from_scenes(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> MapBatch:
-    """A batch to predict from; nothing in it comes from a true map. Errors as :func:`to_columns`."""
-    return from_columns(add_physics(to_columns(scenes, transmitters)))
+def from_scenes(
+    scenes: Sequence[Scene], transmitters: Sequence[Transmitter], *, dominant_path: bool = False
+) -> MapBatch:
+    """A batch to predict from; nothing in it comes from a true map. Errors as :func:`to_columns`.
+
+    ``dominant_path``: a :class:`MultipathBatch`, for models that read the dominant-path map.
+    """
+    columns = add_physics(to_columns(scenes, transmitters))
+    return from_columns(add_dominant_path(columns) if dominant_path else columns)
 
 
 def to_radio_maps(signal: torch.Tensor, batch: MapBatch) -> list[RadioMap]:

@@ -19,8 +19,8 @@ import pyarrow as pa
 from raymap import units
 from raymap.config import OutlineConfig
 from raymap.data import shard_file
-from raymap.data.batch import MapBatch, add_physics, from_columns
-from raymap.data.schema import FAILURES_FILE, DatasetCard, to_columns, write_text
+from raymap.data.batch import MapBatch, add_dominant_path, add_physics, from_columns
+from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns, write_text
 from raymap.data.shard_file import SetAside
 from raymap.physics import edges, helmholtz
 from raymap.scene import Grid, RadioMap, Scene, Transmitter, blocks
@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 class ShardReader:
     """The shards of one split; the arguments are those of :func:`raymap.data.shards.stream`.
 
-    Raises FileNotFoundError or ValueError for a folder without a usable card, or an unknown split.
+    Raises FileNotFoundError or ValueError for a folder without a usable card, or an unknown split, and ValueError for
+    ``dominant_path`` on a dataset whose true maps are dominant-path maps.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ShardReader:
         outline: OutlineConfig | None = None,
         predicted_outlines: str | Path | None = None,
         true_outlines: bool = False,
+        dominant_path: bool = False,
         quarantine: str | Path | None = None,
         max_scenes: int | None = None,
     ) -> None:
@@ -52,6 +54,9 @@ class ShardReader:
             raise ValueError("true_outlines needs an outline to compute, and takes the place of predicted_outlines")
         self.folder = Path(folder).resolve()
         self.card = DatasetCard.load(self.folder)
+        if dominant_path:
+            require_multipath(self.card.name, self.card.kind)
+        self.dominant_path = dominant_path
         self.split = split
         self.outline = outline
         self.oracle = true_outlines
@@ -74,6 +79,8 @@ class ShardReader:
         if not len(columns["scene"]):
             return None
         columns = add_physics(columns)
+        if self.dominant_path:
+            columns = add_dominant_path(columns)
         if self.outline:
             columns["outline"] = true_outline(columns, self.card.cell_m, self.outline)
         if self.oracle:
@@ -201,6 +208,8 @@ def coarsen(columns: Mapping[str, np.ndarray], factor: int, outline: OutlineConf
     maps = [_coarse_map(columns, index, factor) for index in range(len(columns["scene"]))]
     coarse |= {name: np.stack([made[name] for made in maps]) for name in maps[0]}
     coarse = add_physics(coarse)
+    if "dominant_path_db" in columns:
+        coarse = add_dominant_path(coarse)
     if "outline" in columns:
         if outline is None:
             raise ValueError("these maps have a true outline; say by which indicator it is to be computed again")

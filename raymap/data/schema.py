@@ -244,6 +244,20 @@ def fingerprint(hashes_by_split: Mapping[str, Iterable[str]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+#: Kinds of maps that are dominant-path maps themselves, without and with vehicles; also those of RadioMapSeer's DPM.
+#: An input computed by the same model would be the answer.
+DOMINANT_PATH_KINDS = ("srm", "drm")
+
+
+def require_multipath(name: str, kind: str) -> None:
+    """Raises ValueError if the dominant-path map is the truth of a dataset of this kind, and so can be no input."""
+    if kind in DOMINANT_PATH_KINDS:
+        raise ValueError(
+            f"dataset {name!r} is of kind {kind!r}, whose true maps are dominant-path maps: 'dominant_path' can be an "
+            f"input for multipath and measured maps only, not for {' and '.join(DOMINANT_PATH_KINDS)}"
+        )
+
+
 class Split(Settings):
     """One split: its scenes (sorted), number of rows (maps) and shard files, relative to the folder."""
 

@@ -179,6 +179,7 @@ def stream(
     outline: OutlineConfig | None = None,
     predicted_outlines: str | Path | None = None,
     true_outlines: bool = False,
+    dominant_path: bool = False,
     quarantine: str | Path | None = None,
     max_scenes: int | None = None,
     materialize: bool = False,
@@ -187,16 +188,18 @@ def stream(
 
     ``outline``: also the true outline, column ``outline``. ``predicted_outlines``: a folder of :func:`write_outlines`,
     column ``outline_predicted``. ``true_outlines``: the true outline in that column, as if DM1 had drawn it perfectly:
-    the upper bound of an outline study, and no method. ``max_scenes``: so many scenes, the same ones every time, and a
-    larger number contains those of a smaller one. ``materialize``: keep the result in the object store, for sets that
-    fit; later passes then read nothing.
+    the upper bound of an outline study, and no method. ``dominant_path``: column ``dominant_path_db``, for datasets of
+    multipath or measured maps. ``max_scenes``: so many scenes, the same ones every time, and a larger number contains
+    those of a smaller one. ``materialize``: keep the result in the object store, for sets that fit; later passes then
+    read nothing.
 
     Shards and rows that cannot be used are set aside: listed under ``quarantine`` (see :func:`quarantined`), logged
-    if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left.
+    if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left, or for
+    ``dominant_path`` on a dataset whose true maps are dominant-path maps.
     """
     reader = ShardReader(
         folder, split, outline=outline, predicted_outlines=predicted_outlines, true_outlines=true_outlines,
-        quarantine=quarantine, max_scenes=max_scenes,
+        dominant_path=dominant_path, quarantine=quarantine, max_scenes=max_scenes,
     )  # fmt: skip
     reader.require_rows()
     shards = [{"shard": shard} for shard in reader.shards]
@@ -228,6 +231,7 @@ def write_outlines(
     batch_size: int = 16,
     num_actors: int = 1,
     num_gpus: float = 0,
+    dominant_path: bool = False,
     quarantine: str | Path | None = None,
 ) -> int:
     """Let a model predict the outline of every map of some splits; returns the number of maps predicted now.
@@ -235,11 +239,15 @@ def write_outlines(
     ``predict``: a class, constructed once per actor with ``predict_kwargs``; called with columns of at most
     ``batch_size`` rows, without anything computed from the true map, it returns ``outline_predicted`` (B, H, W) in
     [0, 1]. Seeds should come from ``scene`` and ``tx_id``, so that a result does not depend on batches. A sidecar
-    appears when it is whole, and running again predicts only what is missing.
+    appears when it is whole, and running again predicts only what is missing. ``dominant_path``: the model reads that
+    map.
 
-    Raises ValueError if ``out_folder`` belongs to another dataset or model (``made_by``).
+    Raises ValueError if ``out_folder`` belongs to another dataset or model (``made_by``), and for ``dominant_path`` as
+    :func:`stream`.
     """
-    readers = {split: ShardReader(folder, split, quarantine=quarantine) for split in splits}
+    readers = {
+        split: ShardReader(folder, split, dominant_path=dominant_path, quarantine=quarantine) for split in splits
+    }
     for reader in readers.values():
         reader.require_rows()
     folder, out_folder = Path(folder).resolve(), Path(out_folder).resolve()

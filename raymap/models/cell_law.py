@@ -21,6 +21,8 @@ from raymap.models.base import Predictor
 
 #: Inputs that say something of a cell by themselves and do not turn with the map.
 OF_A_CELL = tuple(name for name in INPUTS if name not in ("building", "tx", "outline_predicted", *CHANNELS))
+#: Those that maps of every kind have.
+_OF_ANY_MAP = tuple(name for name in OF_A_CELL if name != "dominant_path")
 #: Cells taken from the first batches; more do not make the law better.
 _NUM_BATCHES, _NUM_CELLS = 128, 2**21
 _MOST_PASSES = 400
@@ -34,7 +36,7 @@ class CellLaw(Predictor):
 
     class Config(ModelConfig):
         kind: Literal["cell_law"] = "cell_law"
-        inputs: tuple[str, ...] = OF_A_CELL
+        inputs: tuple[str, ...] = _OF_ANY_MAP
         width: int = Field(64, ge=1, description="width of both hidden layers")
         num_steps: int = Field(4000, ge=1, description="steps of Adam in prepare, or 400 passes if that is less")
         cells_per_step: int = Field(4096, ge=1)

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from raymap import units
 from raymap.config import OutlineConfig
 from raymap.data import shards
 from raymap.data.batch import MapBatch, from_columns
-from raymap.data.schema import DatasetCard
+from raymap.data.schema import DatasetCard, require_multipath
 from raymap.evaluation import metrics, pictures, report, summary
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
@@ -86,7 +86,8 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
     """Score models, floors and (fitted on a training split) the law of a cell; returns what ``metrics.json`` holds.
 
     ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
-    map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have.
+    map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have, and for
+    a model that reads the dominant-path map on a dataset where that is the truth.
     """
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -95,13 +96,18 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
         raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
+    dominant_path = _reads_dominant_path(loaded.values())
+    if dominant_path:
+        require_multipath(card.name, card.kind)
     # On the scored maps themselves the law of a cell would be no law but a memory of them.
     fitted = ("train", LAWS) if "train" in card.splits else (split, FLOORS)
     laws = fit_laws(data, *fitted, out / "laws")
     outline = _outline_config(folders)
     rows = score_rows({**laws, **folders}, data, split, outline=outline, quarantine=out / "quarantine")
     rows.to_parquet(out / "metrics.parquet", index=False)
-    dataset = shards.stream(data, split, outline=outline, quarantine=str(out / "quarantine"))
+    dataset = shards.stream(
+        data, split, outline=outline, dominant_path=dominant_path, quarantine=str(out / "quarantine")
+    )
     examples = _examples(rows, next(iter(models), None), dataset, num_pictures)
     found = summary.summarise(
         rows,
@@ -129,14 +135,17 @@ def score_rows(
     """A DataFrame with one row per model (name -> folder) and map: all scores, and what a prediction costs.
 
     ``outline``: what outlines are scored against. ``true_outlines``: models are given the true one as DM1's, which
-    makes their scores an upper bound and no result.
+    makes their scores an upper bound and no result. Raises ValueError as :func:`raymap.data.shards.stream`, also for a
+    model that reads the dominant-path map on a dataset where that is the truth.
     """
     cluster.connect(min_cpus=2)
     from ray.data import ActorPoolStrategy
 
     dataset = shards.stream(
-        data, split, outline=outline, true_outlines=true_outlines, quarantine=quarantine and str(quarantine)
-    )
+        data, split, outline=outline, true_outlines=true_outlines,
+        dominant_path=_reads_dominant_path(base.load(Path(folder)) for folder in folders.values()),
+        quarantine=quarantine and str(quarantine),
+    )  # fmt: skip
     table = dataset.map_batches(
         Scorer, batch_size=16, compute=ActorPoolStrategy(size=1), fn_constructor_kwargs={"models": folders}
     ).to_pandas()
@@ -146,6 +155,10 @@ def score_rows(
     for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
         rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
     return rows
+
+
+def _reads_dominant_path(models: Iterable[base.Predictor]) -> bool:
+    return any(model.config.reads("dominant_path") for model in models)
 
 
 def _expand(encoded):

@@ -21,7 +21,7 @@ from raymap import units
 from raymap.config import DataConfig, ModelConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
 from raymap.data import shards
 from raymap.data.batch import from_columns
-from raymap.data.schema import CARD_FILE, DatasetCard
+from raymap.data.schema import CARD_FILE, DatasetCard, require_multipath
 from raymap.data.sources import MapPlan
 from raymap.models import base
 from raymap.models.k2 import K2
@@ -172,18 +172,26 @@ def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
         made_by=base.weights_hash(outline),
         predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
         num_gpus=job.workers.gpus_each,
+        dominant_path=job.outline.model.reads("dominant_path"),
     )
     return drawn
 
 
 def make_dataset(job: MethodJob) -> DatasetCard:
-    """The job's dataset, generated now if there is none. Raises FileNotFoundError without data or plan."""
+    """The job's dataset, generated now if there is none.
+
+    Raises FileNotFoundError without data or plan, ValueError if the job asks for an input that this kind has not.
+    """
     folder = Path(job.resolved_data.folder)
-    if not (folder / CARD_FILE).is_file() and job.plan is not None:
-        cluster.connect(min_cpus=job.workers.num * job.workers.cpus_each + 1)
-        print(f"[{job.name}] making the dataset {job.plan.name!r} in {folder}", flush=True)
-        return shards.generate(job.plan, folder)
-    return DatasetCard.load(folder)
+    known = job.plan is None or (folder / CARD_FILE).is_file()
+    about = DatasetCard.load(folder) if known else job.plan
+    if job.data.dominant_path:
+        require_multipath(about.name, about.kind)
+    if known:
+        return about
+    cluster.connect(min_cpus=job.workers.num * job.workers.cpus_each + 1)
+    print(f"[{job.name}] making the dataset {job.plan.name!r} in {folder}", flush=True)
+    return shards.generate(job.plan, folder)
 
 
 def _log_report(job: MethodJob, model: Path, found: dict) -> None:

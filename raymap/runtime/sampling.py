@@ -70,7 +70,10 @@ def run(study: Study) -> dict[str, Any]:
     """
     model = base.load(Path(study.model)).to(cluster.device())
     card = DatasetCard.load(study.data)
-    maps = load(study.data, study.split, study.max_maps)
+    known, maps = (
+        load(study.data, split, study.max_maps, dominant_path=model.config.reads("dominant_path"))
+        for split in (study.fitted_on, study.split)
+    )
     return {
         "dataset": f"{card.name} ({card.fingerprint[:12]})",
         "split": study.split,
@@ -80,13 +83,16 @@ def run(study: Study) -> dict[str, Any]:
         "num_maps": len(maps.batch),
         "num_scenes": len(set(maps.scenes)),
         "curve": curve(model, maps, study),
-        **ensembles(model, load(study.data, study.fitted_on, study.max_maps), maps, study),
+        **ensembles(model, known, maps, study),
     }
 
 
-def load(data: str, split: str, max_maps: int) -> Maps:
-    """At most ``max_maps`` maps, evenly from the split, so that all its scenes take part."""
-    loaded = ShardReader(data, split).load()
+def load(data: str, split: str, max_maps: int, *, dominant_path: bool = False) -> Maps:
+    """At most ``max_maps`` maps, evenly from the split, so that all its scenes take part.
+
+    ``dominant_path``: as :func:`raymap.data.shards.stream`, with its errors.
+    """
+    loaded = ShardReader(data, split, dominant_path=dominant_path).load()
     chosen = np.unique(np.linspace(0, len(loaded) - 1, min(max_maps, len(loaded))).round().astype(int))
     columns = {name: values[chosen] for name, values in loaded.columns.items()}
     batch = from_columns(columns)

@@ -181,9 +181,12 @@ class _ColumnPredictor:
         import torch
 
         from raymap import units
-        from raymap.data.batch import add_physics, from_columns
+        from raymap.data.batch import add_dominant_path, add_physics, from_columns
 
-        batch = from_columns(add_physics({name: np.asarray(value) for name, value in columns.items()}))
+        columns = add_physics({name: np.asarray(value) for name, value in columns.items()})
+        if self.model.config.reads("dominant_path"):
+            columns = add_dominant_path(columns)
+        batch = from_columns(columns)
         seed = int((params or {}).get("seed", 0))
         with torch.no_grad():
             signal = self.model.predict(batch.blind(), [seed + index for index in range(len(batch))])

@@ -137,6 +137,8 @@ def _stream_options(run: Run) -> dict:
         "outline": data.outline,
         "predicted_outlines": data.predicted_outlines,
         "true_outlines": data.true_outlines,
+        # The slowest of all inputs, so a stage that does not read it does not wait for it.
+        "dominant_path": data.dominant_path and run.model.reads("dominant_path"),
         "quarantine": str(folder_of(run) / "quarantine"),
         "max_scenes": data.max_scenes,
         "materialize": data.materialize,

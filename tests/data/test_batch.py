@@ -1,5 +1,7 @@
 """MapBatch: what a network may see stays apart from what it must predict."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from raymap import units
 from raymap.data import batch, schema
 from raymap.physics import pathloss, visibility
+from raymap.propagation import dominant_path
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 
@@ -165,3 +168,74 @@ def test_the_size_of_a_cell_is_told_in_doublings(cell_m, value):
 def test_cells_that_no_number_stands_for_are_refused():
     with pytest.raises(ValueError, match=r"0.25 to 64 m.*got 65 m"):
         batch.from_scenes(*make_scenes(cell_m=65.0)).stack(["cell_size"])
+
+
+@pytest.fixture(scope="module")
+def multipath():
+    """A batch with everything, and its columns."""
+    _, columns = make_batch((10, 10), num=12)
+    columns = batch.add_dominant_path(columns)
+    return batch.from_columns(columns), columns
+
+
+def test_a_plain_batch_has_no_place_for_the_dominant_path_map():
+    """Of srm and drm maps it is the truth, so it must not be there by accident."""
+    maps, _ = make_batch()
+    assert type(maps) is batch.MapBatch and not hasattr(maps, "dominant_path")
+    assert "dominant_path" not in {one.name for one in fields(batch.MapBatch)}
+    with pytest.raises(ValueError, match="srm and drm maps .* truth itself.*only batches of multipath or measured"):
+        maps.stack(["building", "dominant_path"])
+    with pytest.raises(TypeError, match="dominant_path"):
+        batch.MapBatch(cell_m=4.0, dominant_path=maps.tx, **maps.rasters())
+    with pytest.raises(TypeError, match="dominant_path"):
+        batch.MultipathBatch(cell_m=4.0, **maps.rasters())
+    with pytest.raises(ValueError, match="dominant_path has shape"):
+        batch.MultipathBatch(cell_m=4.0, dominant_path=maps.tx[:2], **maps.rasters())
+
+
+def test_the_dominant_path_map_is_the_models_vehicles_and_all(multipath):
+    maps, columns = multipath
+    empty = batch.add_dominant_path({**columns, "vehicle_m": np.zeros_like(columns["vehicle_m"])})
+    assert not np.array_equal(empty["dominant_path_db"], columns["dominant_path_db"])
+    for index in range(len(maps)):
+        scene, transmitter, _ = schema.nouns({name: values[index] for name, values in columns.items()})
+        wanted = dominant_path.solve(scene, transmitter).gain_db
+        np.testing.assert_array_equal(columns["dominant_path_db"][index], wanted)
+        found = maps.stack(["dominant_path"])[index, 0]
+        np.testing.assert_allclose(units.gain_db_from_signal(found.numpy()), wanted, atol=1e-3)
+        assert (found[~maps.outdoor[index, 0]] == -1).all() and found.abs().max() <= 1
+
+
+def test_only_the_dominant_path_map_is_added(multipath):
+    maps, columns = multipath
+    plain = batch.from_columns({name: values for name, values in columns.items() if name != "dominant_path_db"})
+    assert type(maps) is batch.MultipathBatch and type(plain) is batch.MapBatch
+    assert set(maps.rasters()) - set(plain.rasters()) == {"dominant_path"}
+    assert all(torch.equal(raster, getattr(maps, name)) for name, raster in plain.rasters().items())
+    direct = batch.from_scenes(*make_scenes((10, 10), 12), dominant_path=True)
+    assert torch.equal(direct.dominant_path, maps.dominant_path)
+    assert type(batch.from_scenes(*make_scenes((10, 10), 12))) is batch.MapBatch
+
+
+def test_a_multipath_batch_stays_one_whatever_is_done_to_it(multipath):
+    maps, _ = multipath
+    raster = maps.dominant_path
+    for code in range(8):
+        assert torch.equal(maps.turn(code).dominant_path, batch.symmetry(raster, code))
+    same = (maps.blind(), maps.with_outline(maps.outline), maps.to("cpu"), maps[:])
+    assert all(type(one) is batch.MultipathBatch and torch.equal(one.dominant_path, raster) for one in same)
+    assert (
+        torch.equal(maps[2:5].dominant_path, raster[2:5])
+        and maps.to(torch.float64).dominant_path.dtype == torch.float64
+    )
+    turned = maps.augment(torch.Generator().manual_seed(3))
+    assert not torch.equal(turned.dominant_path, raster)
+    for index in range(len(maps)):
+        codes = [c for c in range(8) if torch.equal(batch.symmetry(maps.gain[index], c), turned.gain[index])]
+        assert len(codes) == 1
+        assert torch.equal(batch.symmetry(raster[index], codes[0]), turned.dominant_path[index])
+
+
+def test_what_dm1_draws_is_the_last_input():
+    """DM2's denoiser starts from DM1's, whose inputs must be a beginning of its own."""
+    assert batch.INPUTS[-1] == "outline_predicted" and "dominant_path" in batch.INPUTS

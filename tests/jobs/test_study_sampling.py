@@ -120,6 +120,18 @@ def test_maps_are_taken_evenly_from_the_whole_split(dataset):
     assert every.lit.dtype == every.outdoor.dtype == bool and every.true_db.max() <= -47
 
 
+def test_a_model_is_given_the_dominant_path_map_it_reads_but_not_of_static_maps(dataset, tmp_path, monkeypatch):
+    gain = RadioDiff.Config(inputs=("building", "dominant_path"), **SMALL)
+    model = saved(RadioDiff(gain), tmp_path / "model")
+    study = sampling.Study(model=str(model), data=str(dataset))
+    with pytest.raises(ValueError, match="of kind 'srm', whose true maps are dominant-path maps"):
+        sampling.run(study)
+    monkeypatch.setattr(schema, "DOMINANT_PATH_KINDS", ())
+    maps = sampling.load(str(dataset), "test", 2, dominant_path=True)
+    predicted = ensemble.predict(base.load(model), maps.batch, [0, 1], Recipe(num=2))
+    assert predicted.mean_db.shape == (2, 1, 32, 32)
+
+
 def test_a_model_that_does_not_sample_is_refused(dataset, tmp_path):
     model = saved(FreeSpace(FreeSpace.Config()), tmp_path / "model")
     with pytest.raises(ValueError, match="FreeSpace does not predict in steps or views of choice"):

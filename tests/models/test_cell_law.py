@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from raymap.data.batch import CHANNELS, symmetry
-from raymap.data.reader import batches
+from raymap.data.batch import CHANNELS, add_dominant_path, symmetry
+from raymap.data.reader import LoadedMaps, batches
 from raymap.models.cell_law import OF_A_CELL, CellLaw
 from raymap.models.pathloss import LogDistance
 
@@ -67,6 +67,19 @@ def test_what_says_nothing_of_one_cell_is_refused(name):
     assert name not in OF_A_CELL
     with pytest.raises(ValueError, match=f"{name}.*single cell"):
         CellLaw.Config(inputs=("log_distance", name))
+
+
+def test_the_dominant_path_map_is_read_only_if_asked_for(maps):
+    """It is no input of the maps that laws are usually fitted to, for it is their truth."""
+    assert "dominant_path" in OF_A_CELL and not CellLaw.Config().reads("dominant_path")
+    assert set(OF_A_CELL) - set(CellLaw.Config().inputs) == {"dominant_path"}
+    asked = CellLaw(CellLaw.Config(inputs=("log_distance", "dominant_path"), **QUICK))
+    with pytest.raises(ValueError, match="srm and drm"):
+        asked.prepare(batches(maps, 4))
+    both = next(iter(batches(LoadedMaps(add_dominant_path(maps.columns)), 8)))
+    asked.prepare([both])
+    spread = float(both.gain[both.valid].var())
+    assert error(asked, both) < 0.02 * spread, "of these static maps it is the truth, which is why they refuse it"
 
 
 def test_without_outdoor_cells_there_is_no_law(batch):

@@ -3,8 +3,14 @@ import json
 import pytest
 
 from raymap import benchmarks, recipes
+from raymap.config import Run
+from raymap.data import generated, schema, shards, sites
 from raymap.data.schema import DatasetCard
+from raymap.models import base
+from raymap.propagation import dominant_path
 from raymap.runtime import benchmark
+from raymap.runtime.method import _draw_outlines, make_dataset
+from raymap.scene import Grid
 
 
 def test_what_is_compared_differs_in_what_it_says_only():
@@ -22,6 +28,67 @@ def test_what_is_compared_differs_in_what_it_says_only():
     assert published.inputs == recipes.ENVIRONMENT and not published.law
     oracles = [entry.method for entry in chosen.entries if entry.job.data.true_outlines]
     assert oracles == ["true outline (oracle)"]
+
+
+def test_the_dominant_path_map_is_an_input_for_multipath_maps_only():
+    for size in ("debug", "small", "full"):
+        chosen = benchmarks.benchmark(size)
+        seeing = {entry.name: entry for entry in chosen.entries if entry.job.model().reads("dominant_path")}
+        assert list(seeing) == ["mrm-regression-0", "mrm-radiodiff-k2-0"]
+        for entry in chosen.entries:
+            assert entry.job.data.dominant_path == (entry.name in seeing)
+        named = {entry.name: entry.job for entry in chosen.entries}
+        assert named["mrm-radiodiff-k2-no-dominant-path-0"] == recipes.k2(size)
+        k2, regression = named["mrm-radiodiff-k2-0"], named["mrm-regression-0"]
+        outline, gain = k2.outline.model, k2.map.model
+        assert (
+            outline.inputs == (*recipes.k2(size).outline.model.inputs, "dominant_path") == regression.map.model.inputs
+        )
+        assert gain.inputs == (*outline.inputs, "outline_predicted"), "DM2's denoiser starts from DM1's"
+        assert outline.law == gain.law == regression.map.model.law
+        assert gain.law.inputs == recipes.law_of(outline.inputs).inputs
+        stages = [job.run(stage) for job in (chosen.job(seeing[name]) for name in seeing) for stage in job.stages]
+        assert len(stages) == 4 and all(Run.model_validate_json(run.model_dump_json()) == run for run in stages)
+
+
+def test_a_job_that_reads_the_truth_is_refused_before_a_map_is_made(tmp_path):
+    """The plan says the kind, and so does the card of a dataset that is there."""
+    chosen = benchmarks.benchmark("debug").model_copy(update={"storage": str(tmp_path)})
+    entry = next(entry for entry in chosen.entries if entry.name == "mrm-regression-0")
+    for kind in ("srm", "drm"):
+        with pytest.raises(ValueError, match=f"of kind '{kind}', whose true maps are dominant-path maps"):
+            make_dataset(chosen.job(entry.model_copy(update={"kind": kind})))
+    job = chosen.job(entry)
+    folder = tmp_path / "measured"
+    rows = [schema.row(scene, 0, place, dominant_path.solve(scene, place)) for scene, place in [a_town()]]
+    for kind in ("srm", "measured"):
+        shards.write({"train": rows}, folder / kind, name="tiny", kind=kind, shape=(32, 32), cell_m=8.0,
+                     sources=("made up",), attribution="")  # fmt: skip
+    there = {kind: job.data.model_copy(update={"folder": str(folder / kind)}) for kind in ("srm", "measured")}
+    with pytest.raises(ValueError, match="'tiny' is of kind 'srm'"):
+        make_dataset(job.model_copy(update={"data": there["srm"]}))
+    assert make_dataset(job.model_copy(update={"data": there["measured"]})).kind == "measured"
+
+
+@pytest.mark.parametrize("name", ["mrm-radiodiff-k2-0", "mrm-radiodiff-k2-no-dominant-path-0"])
+def test_dm1_draws_its_outlines_from_the_inputs_it_was_trained_on(name, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(shards, "write_outlines", lambda *_, **options: asked.update(options))
+    chosen = benchmarks.benchmark("debug").model_copy(update={"storage": str(tmp_path)})
+    (entry,) = [entry for entry in chosen.entries if entry.name == name]
+    scene, place = a_town()
+    rows = [schema.row(scene, 0, place, dominant_path.solve(scene, place))]
+    card = shards.write({"train": rows}, tmp_path / "data", name="tiny", kind="mrm", shape=(32, 32), cell_m=8.0,
+                        sources=("made up",), attribution="")  # fmt: skip
+    job = chosen.job(entry)
+    base.save(base.build(job.outline.model), tmp_path / "outline")
+    _draw_outlines(job, tmp_path / "outline", card)
+    assert asked["dominant_path"] == job.outline.model.reads("dominant_path") == ("no-dominant" not in name)
+
+
+def a_town():
+    scene = generated.city(0, Grid((32, 32), 8.0))
+    return scene, sites.place(scene, 1, 0)[0]
 
 
 def test_every_reference_is_a_row_of_its_study():
@@ -64,3 +131,13 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     before = [path.stat().st_mtime_ns for path in scores]
     assert benchmark.run(chosen, "srm-(regression-0|true-outline)") == found
     assert [path.stat().st_mtime_ns for path in scores] == before
+
+
+def test_multipath_maps_are_drawn_and_scored_with_the_dominant_path_map(ray_local, tmp_path):
+    chosen = benchmarks.benchmark("debug")
+    chosen = chosen.model_copy(update={"storage": str(tmp_path / "runs"), "page": str(tmp_path / "page.md")})
+    found = benchmark.run(chosen, "mrm-regression-0")
+    assert DatasetCard.load(chosen.data("mrm")).kind == "mrm"
+    (table,) = [table for table in found["tables"] if table["split"] == "test"]
+    assert list(table["methods"])[-1] == "Regression" and "Free space" in table["methods"]
+    assert base.load(chosen.folder / "mrm-regression-0" / "map" / "model").config.reads("dominant_path")

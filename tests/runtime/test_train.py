@@ -7,7 +7,8 @@ import torch
 
 from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
-from raymap.runtime.train import Trainer, _claim, _warm_average, folder_of
+from raymap.models.radiodiff import RadioDiff
+from raymap.runtime.train import Trainer, _claim, _stream_options, _warm_average, folder_of
 
 
 def run(storage, **changes):
@@ -66,3 +67,10 @@ def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
     other = run(tmp_path, data=DataConfig(folder=str(tmp_path), batch_size=4, coarsen=(1, 2)))
     with pytest.raises(ValueError, match="other settings: data was"):
         _claim(folder, other)
+
+
+def test_a_stage_that_does_not_read_the_dominant_path_map_does_not_wait_for_it(tmp_path):
+    data = DataConfig(folder=str(tmp_path), dominant_path=True)
+    assert not _stream_options(run(tmp_path, data=data))["dominant_path"]
+    reading = RadioDiff.Config(inputs=("building", "dominant_path"))
+    assert _stream_options(run(tmp_path, data=data, model=reading))["dominant_path"]
