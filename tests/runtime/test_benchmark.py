@@ -22,12 +22,22 @@ def test_what_is_compared_differs_in_what_it_says_only():
             assert len({job.data.batch_size for job in jobs}) == 1
             steps = [sum(getattr(job, s).optim.num_steps for s in job.stages if s != "autoencoder") for job in jobs]
             assert len(set(steps)) == 1
-    bodies = {(e.job.map.model.widths, e.job.map.model.num_blocks, e.job.map.model.stem) for e in chosen.entries}
+    networks = [e.job.map.model for e in chosen.entries if "law" not in e.studies]
+    bodies = {(model.widths, model.num_blocks, model.stem) for model in networks}
     assert len(bodies) == 1
     published = entries["RadioDiff", "srm", 0].job.map.model
     assert published.inputs == recipes.ENVIRONMENT and not published.law
     oracles = [entry.method for entry in chosen.entries if entry.job.data.true_outlines]
     assert oracles == ["true outline (oracle)"]
+
+
+def test_the_study_of_the_law_leaves_out_what_its_rows_say():
+    laws = {e.method: e.job.map.model for e in benchmarks.benchmark("small").entries if "law" in e.studies}
+    whole = set(laws["law: all inputs"].inputs)
+    assert whole == set(recipes.k2("small").map.model.law.inputs)
+    assert whole - set(laws["law: no detour"].inputs) == {"detour", "soft_detour"}
+    assert "law: no bearing" not in laws, "a law of one cell has no direction to leave out"
+    assert len({model.inputs for model in laws.values()}) == len(laws)
 
 
 def test_the_dominant_path_map_is_an_input_for_multipath_maps_only():
