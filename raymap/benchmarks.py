@@ -29,7 +29,7 @@ _LEFT_OUT = {
     "no openness": ("openness",),
     "no obstructions": ("crossed", "thickness", "shadow"),
     "no detour": ("detour", "soft_detour"),
-    "no roof loss": ("roof_loss",),
+    "no roof loss": ("roof_loss", "roof_cascade"),
 }
 
 

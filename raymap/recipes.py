@@ -21,7 +21,7 @@ Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
 PHYSICS = (
     "line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow", "detour", "soft_detour",
-    "roof_loss", "vehicle_thickness",
+    "roof_loss", "roof_cascade", "vehicle_thickness",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def _demo() -> K2Job:
         Vae.Config(channels=(16, 32), latent_channels=8),
         # One call draws the mean, which squared error and a tolerant outline reward; after so short a training more
         # calls add noise, while the mean over mirrored views takes some away.
-        {"widths": (64, 128, 128), "num_blocks": 1, "steps": 1},
+        {"widths": (64, 128, 96), "num_blocks": 1, "steps": 1},
         {"autoencoder": optim(45), "outline": optim(150), "map": optim(850)},
         of_map={"views": 4},
     )

@@ -37,8 +37,8 @@ class CellLaw(Predictor):
     class Config(ModelConfig):
         kind: Literal["cell_law"] = "cell_law"
         inputs: tuple[str, ...] = _OF_ANY_MAP
-        width: int = Field(64, ge=1, description="width of both hidden layers")
-        num_steps: int = Field(4000, ge=1, description="steps of Adam in prepare, or 400 passes if that is less")
+        width: int = Field(96, ge=1, description="width of both hidden layers")
+        num_steps: int = Field(5000, ge=1, description="steps of Adam in prepare, or 400 passes if that is less")
         cells_per_step: int = Field(4096, ge=1)
         learning_rate: float = Field(5e-3, gt=0, description="highest of one cycle")
 

@@ -1,11 +1,14 @@
-"""Loss over the roofs on the straight line from a transmitter to every cell, by Bullington's construction.
+"""Loss over the roofs on the straight line from a transmitter to every cell, by the two methods of ITU-R P.526.
 
-The profile of buildings between both ends is replaced by the one knife edge where the transmitter's horizon meets the
-receiver's: ITU-R P.526-15 §4.5.2, method of §4.5.4 for line of sight left aside since only shadowed cells are asked.
-A hint at what comes over the roofs, for networks; not the law that generated maps are made with.
+Bullington's construction replaces the buildings between both ends by the one knife edge where the transmitter's
+horizon meets the receiver's (§4.5.2). The cascaded method takes the edge that reaches deepest into the Fresnel zone and
+then the deepest on either side of it (§4.5.1, after Deygout). Hints at what comes over the roofs, for networks; neither
+is the law that generated maps are made with.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -13,8 +16,18 @@ from numba import njit
 from raymap.physics.visibility import snap, walk
 from raymap.units import wavelength_m
 
+#: Below this ν an edge costs nothing.
+_NU_MIN = -0.78
 
-def roof_loss_db(
+
+class RoofLoss(NamedTuple):
+    """Per cell [dB], each (H, W) float32 ≥ 0; 0 where no building is on the line and in blocked cells."""
+
+    bullington_db: np.ndarray
+    cascaded_db: np.ndarray
+
+
+def roof_loss(
     building_m: np.ndarray,
     row_col: tuple[float, float],
     cell_m: float,
@@ -22,11 +35,12 @@ def roof_loss_db(
     tx_m: float,
     frequency_hz: float,
     receiver_m: float = 1.5,
-) -> np.ndarray:
-    """Bullington's loss [dB] over the buildings on the straight line to every open cell, (H, W) float32 ≥ 0.
+) -> RoofLoss:
+    """Loss over the buildings on the straight line to every open cell, with d the distance in km.
 
-    J(ν) + (1 - exp(-J(ν)/6))·(10 + 0.02·d) with d in km (ITU-R P.526-15 eq. 54 and 31). 0 where no building is on the
-    line and in blocked cells.
+    Bullington: J(ν) + (1 - exp(-J(ν)/6))·(10 + 0.02·d), ITU-R P.526-15 eq. 54.
+    Cascaded: J(νp) + (1 - exp(-J(νp)/6))·(J(νt) + J(νr) + 10 + 0.04·d), eq. 45 to 47, with the deepest edge p and the
+    deepest ones t and r between it and either end.
 
     ``building_m``: (H, W) heights, 0 outdoors; ``row_col``: in cells, a centre is r+½; ``tx_m``, ``receiver_m``:
     heights of both ends above ground. Raises ValueError for heights, a cell or a frequency that are not positive.
@@ -37,63 +51,102 @@ def roof_loss_db(
             raise ValueError(f"{name} must be above 0, got {value}")
     row, column = snap(row_col, building_m.shape)
     heights = np.ascontiguousarray(building_m, np.float64)
-    nu, distance_m = _equivalent_edge(heights, row, column, cell_m, tx_m, receiver_m, wavelength_m(frequency_hz))
-    edge_db = knife_edge_db(nu)
-    loss_db = edge_db + (1.0 - np.exp(-edge_db / 6.0)) * (10.0 + 0.02 * distance_m / 1000.0)
-    return loss_db.astype(np.float32)
+    nu, distance_m = _edges(heights, row, column, cell_m, tx_m, receiver_m, wavelength_m(frequency_hz))
+    one, deepest, near, far = knife_edge_db(nu)
+    distance_km = distance_m / 1000.0
+    bullington_db = one + (1.0 - np.exp(-one / 6.0)) * (10.0 + 0.02 * distance_km)
+    cascaded_db = deepest + (1.0 - np.exp(-deepest / 6.0)) * (near + far + 10.0 + 0.04 * distance_km)
+    return RoofLoss(bullington_db.astype(np.float32), cascaded_db.astype(np.float32))
 
 
 def roof_loss_batch(
     building_m: np.ndarray, rows_cols: np.ndarray, cell_m: float, tx_m: np.ndarray, frequency_hz: np.ndarray
-) -> np.ndarray:
-    """:func:`roof_loss_db` of (B, H, W) maps with (B, 2) positions, (B,) heights [m] and frequencies: (B, H, W)."""
-    rows = zip(building_m, rows_cols, tx_m, frequency_hz, strict=True)
-    return np.stack(
-        [
-            roof_loss_db(heights, tuple(place), cell_m, tx_m=float(height), frequency_hz=float(frequency))
-            for heights, place, height, frequency in rows
-        ]
-    )
+) -> RoofLoss:
+    """:func:`roof_loss` of (B, H, W) maps with (B, 2) positions, (B,) heights [m] and frequencies; fields (B, H, W)."""
+    parts = [
+        roof_loss(heights, tuple(place), cell_m, tx_m=float(height), frequency_hz=float(frequency))
+        for heights, place, height, frequency in zip(building_m, rows_cols, tx_m, frequency_hz, strict=True)
+    ]
+    return RoofLoss(*(np.stack(field) for field in zip(*parts, strict=True)))
 
 
 def knife_edge_db(nu: np.ndarray) -> np.ndarray:
     """J(ν) = 6.9 + 20·log10(√((ν-0.1)² + 1) + ν - 0.1) for ν > -0.78, else 0 [dB] (ITU-R P.526-15 eq. 31)."""
-    deep = np.maximum(nu, -0.78)
+    deep = np.maximum(nu, _NU_MIN)
     loss_db = 6.9 + 20.0 * np.log10(np.sqrt((deep - 0.1) ** 2 + 1.0) + deep - 0.1)
-    return np.where(nu > -0.78, np.maximum(loss_db, 0.0), 0.0)
+    return np.where(nu > _NU_MIN, np.maximum(loss_db, 0.0), 0.0)
 
 
 @njit(cache=True, nogil=True)
-def _equivalent_edge(building_m, row0, column0, cell_m, tx_m, receiver_m, wavelength_m):
-    """ν of Bullington's edge for every open cell, -inf where no building is on the line; and the distance [m]."""
+def _nu(above_m, before_m, after_m, wavelength_m):
+    """ν = h·√(2(d1+d2)/(λ·d1·d2)), eq. 26, of an edge h above the line between two points d1 and d2 away."""
+    return above_m * np.sqrt(2.0 * (before_m + after_m) / (wavelength_m * before_m * after_m))
+
+
+@njit(cache=True, nogil=True)
+def _deepest(at_m, top_m, first, last, from_m, from_height_m, to_m, to_height_m, wavelength_m):
+    """Number of the edge of [first, last) that reaches deepest above the line between two points, -1 if none; its ν."""
+    found, deepest = -1, -np.inf
+    for index in range(first, last):
+        before_m, after_m = at_m[index] - from_m, to_m - at_m[index]
+        if before_m <= 0.0 or after_m <= 0.0:
+            continue
+        line_m = from_height_m + (to_height_m - from_height_m) * before_m / (to_m - from_m)
+        nu = _nu(top_m[index] - line_m, before_m, after_m, wavelength_m)
+        if nu > deepest:
+            found, deepest = index, nu
+    return found, deepest
+
+
+@njit(cache=True, nogil=True)
+def _horizons(at_m, top_m, count, length_m, tx_m, receiver_m, wavelength_m):
+    """ν of the edge where both horizons meet (eq. 48 to 53), -inf where they meet under the direct line."""
+    from_tx, from_receiver = -np.inf, -np.inf
+    for index in range(count):
+        from_tx = max(from_tx, (top_m[index] - tx_m) / at_m[index])
+        from_receiver = max(from_receiver, (top_m[index] - receiver_m) / (length_m - at_m[index]))
+    if from_tx + from_receiver <= 0.0:
+        return -np.inf
+    meet_m = (receiver_m - tx_m + from_receiver * length_m) / (from_tx + from_receiver)
+    if not 0.0 < meet_m < length_m:
+        return -np.inf
+    above_m = from_tx * meet_m - (receiver_m - tx_m) * meet_m / length_m
+    return _nu(above_m, meet_m, length_m - meet_m, wavelength_m)
+
+
+@njit(cache=True, nogil=True)
+def _edges(building_m, row0, column0, cell_m, tx_m, receiver_m, wavelength_m):
+    """ν of Bullington's edge, the deepest one and those on its two sides, (4, H, W), -inf for none; distance [m]."""
     height, width = building_m.shape
-    nu = np.full((height, width), -np.inf)
+    nu = np.full((4, height, width), -np.inf)
     distance_m = np.zeros((height, width))
     room = 2 * (height + width)
     rows, columns, times = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.float64)
+    at_m, top_m = np.empty(2 * room), np.empty(2 * room)
     for row in range(height):
         for column in range(width):
             if building_m[row, column] > 0.0:
                 continue
-            count = walk(row0, column0, row + 0.5, column + 0.5, rows, columns, times)
+            cells = walk(row0, column0, row + 0.5, column + 0.5, rows, columns, times)
             length_m = cell_m * np.hypot(row + 0.5 - row0, column + 0.5 - column0)
             distance_m[row, column] = length_m
-            from_tx, from_receiver = -np.inf, -np.inf  # slopes of both horizons
-            for index in range(count):
-                top_m = building_m[rows[index], columns[index]]
-                if top_m <= 0.0:
+            count = 0
+            for index in range(cells):
+                here_m = building_m[rows[index], columns[index]]
+                if here_m <= 0.0:
                     continue
-                enters, leaves = times[index], times[index + 1] if index + 1 < count else 1.0
-                for time in (enters, leaves):
+                leaves = times[index + 1] if index + 1 < cells else 1.0
+                for time in (times[index], leaves):
                     if 0.0 < time < 1.0:
-                        from_tx = max(from_tx, (top_m - tx_m) / (time * length_m))
-                        from_receiver = max(from_receiver, (top_m - receiver_m) / ((1.0 - time) * length_m))
-            # Below this sum the horizons lie under the direct line and their crossing says nothing.
-            if from_tx + from_receiver <= 0.0:
+                        at_m[count], top_m[count] = time * length_m, here_m
+                        count += 1
+            if count == 0:
                 continue
-            at_m = (receiver_m - tx_m + from_receiver * length_m) / (from_tx + from_receiver)
-            if not 0.0 < at_m < length_m:
-                continue
-            above_m = from_tx * at_m - (receiver_m - tx_m) * at_m / length_m
-            nu[row, column] = above_m * np.sqrt(2.0 * length_m / (wavelength_m * at_m * (length_m - at_m)))
+            nu[0, row, column] = _horizons(at_m, top_m, count, length_m, tx_m, receiver_m, wavelength_m)
+            main, nu[1, row, column] = _deepest(at_m, top_m, 0, count, 0.0, tx_m, length_m, receiver_m, wavelength_m)
+            if main >= 0:
+                _, nu[2, row, column] = _deepest(at_m, top_m, 0, main, 0.0, tx_m, at_m[main], top_m[main], wavelength_m)
+                _, nu[3, row, column] = _deepest(
+                    at_m, top_m, main + 1, count, at_m[main], top_m[main], length_m, receiver_m, wavelength_m
+                )
     return nu, distance_m

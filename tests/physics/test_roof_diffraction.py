@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raymap.physics.roof_diffraction import knife_edge_db, roof_loss_batch, roof_loss_db
+from raymap.physics.roof_diffraction import knife_edge_db, roof_loss, roof_loss_batch
 
 HZ = 3.5e9
 
@@ -15,8 +15,12 @@ def street(height_m: float = 20.0) -> np.ndarray:
     return building_m
 
 
-def loss(building_m, tx_m=1.5, receiver_m=1.5, place=(4.5, 0.5), cell_m=4.0):
-    return roof_loss_db(building_m, place, cell_m, tx_m=tx_m, receiver_m=receiver_m, frequency_hz=HZ)
+def losses(building_m, tx_m=1.5, receiver_m=1.5, place=(4.5, 0.5), cell_m=4.0):
+    return roof_loss(building_m, place, cell_m, tx_m=tx_m, receiver_m=receiver_m, frequency_hz=HZ)
+
+
+def loss(*arguments, **more):
+    return losses(*arguments, **more).bullington_db
 
 
 def test_a_knife_edge_at_grazing_incidence_costs_six_decibels():
@@ -44,13 +48,42 @@ def test_nothing_on_the_line_costs_nothing_and_buildings_are_left_out():
     assert (found[:, :10] == 0).all() and (found[:, 10] == 0).all() and (found[:, 11:] > 20).all()
 
 
+def test_the_cascade_is_the_deepest_edge_and_the_deepest_on_either_side():
+    """Two walls: the first is the main edge of a cell behind both, the second the far one seen from its top."""
+    building_m, cell_m = street(40.0), 4.0
+    building_m[:, 24] = 15.0
+    found = losses(building_m)[1][4, 34]
+    far, near_rims, far_rims = 34 * cell_m, (38.0, 42.0), (94.0, 98.0)
+
+    def nu(rims, top, start, start_m, end, end_m):
+        lines = [start_m + (end_m - start_m) * (rim - start) / (end - start) for rim in rims]
+        above = [(top - line, rim - start, end - rim) for line, rim in zip(lines, rims, strict=True)]
+        return max(h * np.sqrt(2 * (a + b) / (299_792_458.0 / HZ * a * b)) for h, a, b in above)
+
+    main = [nu((rim,), 40.0, 0.0, 1.5, far, 1.5) for rim in near_rims]
+    deepest = near_rims[int(np.argmax(main))]
+    sides = [(rim, 40.0) for rim in near_rims if rim != deepest] + [(rim, 15.0) for rim in far_rims]
+    before = [nu((rim,), top, 0.0, 1.5, deepest, 40.0) for rim, top in sides if rim < deepest]
+    after = [nu((rim,), top, deepest, 40.0, far, 1.5) for rim, top in sides if rim > deepest]
+    edges = [float(knife_edge_db(np.array(max(values, default=-np.inf)))) for values in (main, before, after)]
+    wanted = edges[0] + (1 - np.exp(-edges[0] / 6)) * (edges[1] + edges[2] + 10 + 0.04 * far / 1000)
+    assert found == pytest.approx(wanted, abs=1e-3) and min(edges[0], edges[2]) > 6
+
+
+def test_a_second_wall_costs_the_cascade_more():
+    one, two = street(20.0), street(20.0)
+    two[:, 20] = 20.0
+    assert (losses(two).cascaded_db[:, 24:] > losses(one).cascaded_db[:, 24:] + 3).all()
+
+
 def test_both_ends_may_be_swapped():
     rng = np.random.default_rng(2)
     building_m = np.where(rng.random((20, 20)) < 0.3, rng.uniform(5, 40, (20, 20)), 0.0)
     building_m[3, 4] = building_m[16, 13] = 0.0
-    there = loss(building_m, 3.0, 1.5, (3.5, 4.5))[16, 13]
-    back = loss(building_m, 1.5, 3.0, (16.5, 13.5))[3, 4]
-    assert there == pytest.approx(back, rel=1e-5) and there > 6.0
+    for method in range(2):
+        there = losses(building_m, 3.0, 1.5, (3.5, 4.5))[method][16, 13]
+        back = losses(building_m, 1.5, 3.0, (16.5, 13.5))[method][3, 4]
+        assert there == pytest.approx(back, rel=1e-5) and there > 6.0
 
 
 def test_higher_roofs_and_lower_masts_cost_more():
@@ -62,8 +95,9 @@ def test_higher_roofs_and_lower_masts_cost_more():
 def test_a_batch_is_its_maps_one_by_one():
     maps, places = np.stack([street(20.0), street(8.0)]), np.array([[4.5, 0.5], [2.5, 30.5]])
     together = roof_loss_batch(maps, places, 4.0, np.array([1.5, 3.0]), np.array([HZ, 2 * HZ]))
-    alone = roof_loss_db(maps[1], (2.5, 30.5), 4.0, tx_m=3.0, frequency_hz=2 * HZ)
-    np.testing.assert_array_equal(together[1], alone)
+    alone = roof_loss(maps[1], (2.5, 30.5), 4.0, tx_m=3.0, frequency_hz=2 * HZ)
+    for name in ("bullington_db", "cascaded_db"):
+        np.testing.assert_array_equal(getattr(together, name)[1], getattr(alone, name))
 
 
 @pytest.mark.parametrize("wrong", [{"tx_m": 0.0}, {"receiver_m": -1.0}, {"cell_m": np.nan}])
