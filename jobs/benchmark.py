@@ -3,8 +3,8 @@
     python jobs/benchmark.py --size small                          # everything; hours on two cores
     python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
 
-Writes ``docs/benchmark.md`` and ``docs/benchmark.json`` anew after every entry. What is trained and scored stays under
-``runs/benchmark/SIZE``: the same command goes on where it stopped.
+Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry. What
+is trained and scored stays under ``runs/benchmark/SIZE``: the same command goes on where it stopped.
 """
 
 import sys
@@ -23,7 +23,9 @@ class Job(Settings):
     size: str = Field("small", description=f"one of {', '.join(recipes.K2_SIZES)}")
     only: str = Field("", description="regular expression for names of entries, e.g. srm- or outline; default: all")
     storage: str = Field("runs/benchmark", description="folder for data, trainings and scores")
-    page: str = Field("docs/benchmark.md", description="page to write; the numbers go beside it as .json")
+    page: str = Field(
+        "docs/benchmark.md", description="page to write; beside it numbers (.json) and a folder of pictures"
+    )
 
 
 def main(argv: list[str]) -> dict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from raymap.evaluation import summary
+from raymap.evaluation import benchmark_pictures, summary
 from raymap.evaluation.intervals import clustered_ratio
 
 _STUDIES = {
@@ -20,32 +23,111 @@ _STUDIES = {
 }
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}
+_CAPTION = (
+    "The same maps by every method, its first seed, chosen by the names of their scenes and not by any score. How many "
+    "maps have less error is told by the methods' mean NMSE. Red: more gain predicted than there is; blue: less."
+)
 
 
-def write(page: Path, tables: Sequence[Mapping], *, size: str, commit: str, hardware: str, command: str) -> dict:
-    """Write ``page`` (Markdown) and the same numbers beside it (``.json``); returns what the JSON holds.
+def write(
+    page: Path,
+    tables: Sequence[Mapping[str, Any]],
+    *,
+    size: str,
+    commit: str,
+    hardware: str,
+    command: str,
+    outline_rule: tuple[float, int] = (0.5, 1),
+    trainings: tuple[int, int] | None = None,
+) -> dict:
+    """Write ``page`` (Markdown), the same numbers beside it (``.json``) and pictures in a folder of the page's name.
 
     ``tables``: dicts with ``study``, ``kind``, ``split``, ``dataset``, ``reference`` (method that ratios are to) and
     ``rows``, a DataFrame with one row per training and map (see ``summary.summarise``; also ``seed`` and ``minutes``).
+    Optionally ``trained``: method -> ``[{"name", "commits"}, ...]``, one per training, and ``examples``: method ->
+    arrays ``scene``, ``tx_id``, ``tx_xyz_m``, ``cell_m``, ``building_m``, ``vehicle_m``, ``outdoor``, ``true_db``,
+    ``predicted_db`` of some maps, the same for all methods. ``outline_rule``: threshold and tolerance [cells] that
+    outlines were scored with. ``trainings``: how many are scored, of how many. Returns what the JSON holds.
+
+    Raises ValueError for examples that are not the same maps.
     """
     about = {"size": size, "commit": commit, "hardware": hardware, "command": command}
-    found = {**about, "tables": [_numbers(table, about) for table in tables]}
+    if trainings:
+        about |= {"trainings_scored": trainings[0], "trainings_planned": trainings[1]}
+    threshold, tolerance_cells = outline_rule
+    found = about | {"outline_rule": {"threshold": threshold, "tolerance_cells": tolerance_cells}}
+    found["tables"] = [_numbers(table, about) for table in tables]
     page.parent.mkdir(parents=True, exist_ok=True)
+    for table, numbers in zip(tables, found["tables"], strict=True):
+        numbers["pictures"] = {}
+        if table.get("examples"):
+            png = benchmark_pictures.comparison(_items(table["examples"], table["rows"]))
+            numbers["pictures"]["maps"] = _keep(page, f"{table['kind']}-{table['split']}.png", png)
+    for (study, kind), group in _groups(found["tables"]):
+        splits = {_SPLITS[t["split"]]: {n: m["raw"]["all"]["nmse"] for n, m in t["methods"].items()} for t in group}
+        png = benchmark_pictures.intervals(splits, group[0]["reference"])
+        for numbers in group:
+            numbers["pictures"]["intervals"] = _keep(page, f"{study}-{kind}.png", png)
     page.with_suffix(".json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     page.write_text(_markdown(found), encoding="utf-8")
     return found
+
+
+def _keep(page: Path, name: str, png: bytes) -> str:
+    """Write a picture of the page; returns its path as the page names it."""
+    folder = page.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(png)
+    return f"{folder.name}/{name}"
+
+
+def _groups(tables: Sequence[dict]) -> list[tuple[tuple[str, str], list[dict]]]:
+    """Tables of one study and kind of maps, which differ in the split."""
+    pairs = itertools.groupby(tables, lambda table: (table["study"], table["kind"]))
+    return [(key, list(group)) for key, group in pairs]
+
+
+def _items(examples: Mapping[str, Mapping[str, np.ndarray]], rows: pd.DataFrame) -> list[dict]:
+    """What ``benchmark_pictures.comparison`` draws, easiest map first by the methods' mean NMSE."""
+    first = next(iter(examples.values()))
+    keys = [(str(scene), int(tx_id)) for scene, tx_id in zip(first["scene"], first["tx_id"], strict=True)]
+    for method, found in examples.items():
+        if [*zip(found["scene"].tolist(), found["tx_id"].tolist(), strict=True)] != keys:
+            raise ValueError(f"the maps of {method!r} are not those of {next(iter(examples))!r}: {keys}")
+    shown = rows[(rows["seed"] == 0) & rows["method"].isin(list(examples))]
+    nmse = shown.pivot_table("raw/all/nmse", ["scene", "tx_id"], "method")
+    hardness = nmse.mean(axis=1)
+    items = []
+    for index in sorted(range(len(keys)), key=lambda index: hardness[keys[index]]):
+        key = keys[index]
+        x_m, y_m, _height_m = first["tx_xyz_m"][index]
+        cell_m = float(first["cell_m"][index])
+        easier = (hardness < hardness[key]).mean()
+        items.append(
+            {key: first[key][index] for key in ("true_db", "outdoor", "building_m", "vehicle_m")}
+            | {
+                "title": f"{key[0]}, transmitter {key[1]}: {100 * easier:.0f} % of all maps have less error",
+                "predicted": {n: (found["predicted_db"][index], nmse.loc[key, n]) for n, found in examples.items()},
+                "tx": (int(y_m / cell_m), int(x_m / cell_m)),
+                "cell_m": cell_m,
+            }
+        )
+    return items
 
 
 def _numbers(table: Mapping, about: Mapping) -> dict:
     rows: pd.DataFrame = table["rows"]
     made = {key: about[key] for key in ("commit", "command", "hardware")}
     found = summary.summarise(rows, dataset=table["dataset"], split=table["split"], **made)
+    found["num_maps"] = len(rows[["scene", "tx_id"]].drop_duplicates())
     for name, part in rows.groupby("method", sort=False):
         scores = found["methods"][name]
         scores["num_seeds"] = int(part["seed"].nunique())
         minutes = part.groupby("seed")["minutes"].first().mean()
         scores["minutes"] = None if pd.isna(minutes) else float(minutes)
         scores["to_reference"] = _ratio(rows, name, table["reference"])
+        scores["trainings"] = [dict(one) for one in table.get("trained", {}).get(name, [])]
+        scores["commits"] = [*dict.fromkeys(commit for one in scores["trainings"] for commit in one["commits"])]
     return {key: table[key] for key in ("study", "kind", "reference")} | found
 
 
@@ -61,21 +143,93 @@ def _ratio(rows: pd.DataFrame, method: str, reference: str) -> dict | None:
 
 
 def _markdown(found: Mapping) -> str:
-    lines = [
-        f"# Benchmark, size {found['size']}",
+    lines = [f"# Benchmark, size {found['size']}", "", *_in_short(found), "", *_how_to_read(found)]
+    for (study, kind), group in _groups(found["tables"]):
+        title = f"{_STUDIES[study]}: {_KINDS[kind]}"
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"![NMSE of all rows of the tables below]({group[0]['pictures']['intervals']})",
+        ]
+        for table in group:
+            lines += ["", f"### {_SPLITS[table['split']]}", ""]
+            lines += [f"{table['num_maps']} maps of {table['num_scenes']} scenes; dataset {table['dataset']}.", ""]
+            lines += _table(table)
+            if "maps" in table["pictures"]:
+                lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
+    return "\n".join([*lines, "", *_commands(found)]) + "\n"
+
+
+def _in_short(found: Mapping) -> list[str]:
+    """The method of the least NMSE on every test split of the methods' tables, and how far the benchmark is."""
+    lines = []
+    if "trainings_planned" in found:
+        lines = [f"{found['trainings_scored']} of {found['trainings_planned']} trainings are scored.", ""]
+    tables = [table for table in found["tables"] if table["study"] == "methods"]
+    if tables:
+        lines += [
+            f"| maps | towns | least NMSE | NMSE | of {tables[0]['reference']}'s | next | NMSE |",
+            "|---" * 7 + "|",
+        ]
+    for table in tables:
+        ranked = [(n, m) for n, m in table["methods"].items() if m["raw"]["all"]["nmse"]["mean"] is not None]
+        ranked.sort(key=lambda pair: pair[1]["raw"]["all"]["nmse"]["mean"])
+        cells = [_KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
+        for name, scores in ranked[:1]:
+            ratio = scores["to_reference"]
+            cells += [f"**{name}**", _interval(scores["raw"]["all"]["nmse"], 4)]
+            cells += ["–" if ratio is None else _interval(ratio, 2)]
+        for name, scores in ranked[1:2]:
+            cells += [name, _interval(scores["raw"]["all"]["nmse"], 4)]
+        lines.append("| " + " | ".join([*cells, *["–"] * (7 - len(cells))]) + " |")
+    return lines
+
+
+def _how_to_read(found: Mapping) -> list[str]:
+    threshold, tolerance_cells = found["outline_rule"].values()
+    shift = f"{tolerance_cells} cell" + "s" * (tolerance_cells != 1)
+    return [
+        "Written by `jobs/benchmark.py`; do not edit. All are trained on the same towns (Munich, Florence, Étoile and",
+        "generated ones) and scored on towns that none was trained on.",
         "",
-        "Written by the command below; do not edit. Means over maps with 95 % intervals clustered by scene, on the raw",
-        "grey scale over all pixels. All are trained on the same towns: Munich, Florence, Étoile and generated ones.",
+        "- Scores are means over maps and seeds, on the raw grey scale (g = 0 … 1 is -147 … -47 dB) over all pixels,",
+        "  buildings included. In brackets: 95 % intervals, clustered by scene. NMSE = Σ(ĝ - g)² / Σg². NMSE and RMSE",
+        "  are better when lower, SSIM and PSNR when higher.",
+        "- *of …'s* is the mean NMSE as a multiple of the named row's, paired by map: 0.60 is 40 % less error, and an",
+        "  interval that holds 1 does not tell the two apart. It is the comparison to trust, also where intervals of",
+        "  a chart overlap; there a dotted line goes through the named row.",
+        f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
+        f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
+        "- *ms per map* and *calls* (of a network) are one prediction's, *weights* the parameters of all networks,",
+        "  *trained* the wall time of one training. Rows without it are laws with a few fitted numbers.",
+    ]
+
+
+def _commands(found: Mapping) -> list[str]:
+    by_commit: dict[str, list[str]] = {}
+    for table in found["tables"]:
+        for one in (one for scores in table["methods"].values() for one in scores["trainings"]):
+            known = by_commit.setdefault(", ".join(one["commits"]) or "not known", [])
+            known += [one["name"]] * (one["name"] not in known)
+    example = next((names[0] for names in by_commit.values()), "srm-radiodiff-0")
+    lines = [
+        "## Commands",
+        "",
+        "Everything, or what is missing of it; what is done stays, so that it goes on where it stopped:",
         "",
         f"    {found['command']}",
         "",
-        f"{found['hardware']}; commit {found['commit']}.",
+        "One training, and the page anew (a name is the kind of maps, the method and the seed):",
+        "",
+        f"    {found['command']} --only '^{example}$'",
+        "",
+        f"Page written at commit {found['commit']} on {found['hardware']}. A `+` marks changes not committed.",
     ]
-    for table in found["tables"]:
-        lines += ["", f"## {_STUDIES[table['study']]}: {_KINDS[table['kind']]}, {_SPLITS[table['split']]}", ""]
-        lines += [f"{table['num_images']} maps of {table['num_scenes']} scenes; dataset {table['dataset']}.", ""]
-        lines += _table(table)
-    return "\n".join(lines) + "\n"
+    if by_commit:
+        lines += ["", "| code of the training | trainings |", "|---|---|"]
+        lines += [f"| {commit} | {', '.join(names)} |" for commit, names in by_commit.items()]
+    return lines
 
 
 def _table(table: Mapping) -> list[str]:

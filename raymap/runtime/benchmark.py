@@ -6,6 +6,7 @@ only what is missing, and every finished entry is on the page at once.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -21,12 +22,14 @@ from raymap.config import Settings
 from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
-from raymap.runtime import track
-from raymap.runtime.evaluate import LAWS, fit_laws, score_rows
+from raymap.runtime import benchmark_examples, track
+from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
 from raymap.runtime.method import MethodJob, make_dataset, train
 
 #: Splits that no entry ever sees in training.
 TEST_SPLITS = ("test", "test_generated")
+#: Seconds and commits of a training, in its folder.
+TRAINING_FILE = "training.json"
 
 
 Study = Literal["methods", "law", "outline", "physics", "diffusion"]
@@ -48,6 +51,11 @@ class Entry(Settings):
         words = re.sub(r"[^a-z0-9]+", "-", self.method.lower().replace("²", "2")).strip("-")
         return f"{self.kind}-{words}-{self.seed}"
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its maps are on the page, and the laws scored beside it: the methods by their first seed."""
+        return "methods" in self.studies and not self.seed
+
 
 class Benchmark(Settings):
     """What is compared, on which towns. Raises ValueError for two entries of one name or one that needs a later one."""
@@ -57,7 +65,9 @@ class Benchmark(Settings):
     plan: MapPlan
     entries: tuple[Entry, ...]
     references: dict[Study, str] = Field(description="study -> method that its NMSE is told as a multiple of")
-    page: str = Field("docs/benchmark.md", description="page to write; the numbers go beside it as .json")
+    page: str = Field(
+        "docs/benchmark.md", description="page to write; beside it numbers (.json) and a folder of pictures"
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Benchmark:
@@ -84,6 +94,14 @@ class Benchmark(Settings):
     def data(self, kind: Kind) -> Path:
         """Folder of the dataset of a kind."""
         return self.folder / f"data-{kind}"
+
+    def scores(self, entry: Entry, split: str) -> Path:
+        """File of the entry's scores on a split."""
+        return self.folder / entry.name / "scores" / f"{split}.parquet"
+
+    def is_scored(self, entry: Entry) -> bool:
+        """Whether there are scores of the entry on any split."""
+        return any(self.scores(entry, split).exists() for split in TEST_SPLITS)
 
     def job(self, entry: Entry) -> MethodJob:
         """The entry's job on this benchmark's data, with the stages it borrows."""
@@ -113,22 +131,54 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
         print(f"[benchmark] {number}/{len(chosen)} {entry.name}", flush=True)
         job = benchmark.job(entry)
         card = make_dataset(job)
-        begun = time.monotonic()
-        model = train(job)
-        _add_seconds(job.folder, time.monotonic() - begun)
+        model = _train(job)
         for split in card.splits:
             if split in TEST_SPLITS:
                 _score(entry, job, model, split)
+                if entry.is_drawn:
+                    benchmark_examples.keep(job.folder, model, job.resolved_data.folder, split)
         write_page(benchmark)
     return write_page(benchmark)
 
 
-def _add_seconds(folder: Path, seconds: float) -> None:
-    """Wall time of the training; a start that finds it finished adds nothing, one that went on adds its part."""
-    path, done = folder / "seconds.json", folder / "scores"
-    if not done.exists():
-        before = json.loads(path.read_text())["train"] if path.exists() else 0.0
-        write_text(path, json.dumps({"train": before + seconds}) + "\n")
+def _train(job: MethodJob) -> Path:
+    """The trained model; beside it ``training.json`` says the wall time and the commits of the code that trained."""
+    before, is_scored = training(job.folder), (job.folder / "scores").exists()
+    kept = {"seconds": before["seconds"], "commits": before["commits"] or _tracked_commits(job)}
+    # Before the training rather than after, so that the part of a start that was killed is known too.
+    if not (job.folder / ("model" if "outline" in job.stages else "map/model")).exists():
+        kept["commits"] = [*dict.fromkeys([*kept["commits"], track.git_commit()])]
+    if kept != before:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_text(job.folder / TRAINING_FILE, json.dumps(kept) + "\n")
+    begun = time.monotonic()
+    model = train(job)
+    if not is_scored:  # a start that finds it scored adds nothing, one that went on adds its part
+        kept["seconds"] += time.monotonic() - begun
+        write_text(job.folder / TRAINING_FILE, json.dumps(kept) + "\n")
+    return model
+
+
+def training(folder: Path) -> dict:
+    """``{"seconds", "commits"}`` of the training in a folder: 0.0 and none where nothing is known."""
+    if (folder / TRAINING_FILE).is_file():
+        return json.loads((folder / TRAINING_FILE).read_text())
+    old = folder / "seconds.json"  # how it was kept before commits were
+    return {"seconds": json.loads(old.read_text())["train"] if old.is_file() else 0.0, "commits": []}
+
+
+def _tracked_commits(job: MethodJob) -> list[str]:
+    """Commits that the runs of the job's stages began with, of trainings older than ``training.json``."""
+    from mlflow.exceptions import MlflowException
+
+    commits = []
+    for stage in job.stages:
+        remembered = job.folder / stage / track.RUN_FILE
+        if remembered.is_file():
+            tracker = track.Tracker(**json.loads(remembered.read_text()))
+            with contextlib.suppress(MlflowException, OSError):  # a store may be gone; its runs are then not known
+                commits.append(tracker.client.get_run(tracker.run_id).data.tags.get("git_commit", "unknown"))
+    return [*dict.fromkeys(commits)]
 
 
 def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
@@ -137,17 +187,11 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
     if out.exists():
         return
     data = job.resolved_data
-    laws = (
-        fit_laws(data.folder, "train", LAWS, out.parent / "laws")
-        if "methods" in entry.studies and not entry.seed
-        else {}
-    )
+    laws = fit_laws(data.folder, "train", LAWS, out.parent / "laws") if entry.is_drawn else {}
     rows = score_rows(
         {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
     )
-    rows["minutes"] = np.where(
-        rows["method"] == entry.method, json.loads((job.folder / "seconds.json").read_text())["train"] / 60, np.nan
-    )
+    rows["minutes"] = np.where(rows["method"] == entry.method, training(job.folder)["seconds"] / 60, np.nan)
     out.parent.mkdir(exist_ok=True)
     with whole(out) as temporary:
         rows.assign(seed=entry.seed).to_parquet(temporary, index=False)
@@ -159,15 +203,33 @@ def write_page(benchmark: Benchmark) -> dict:
     keys = dict.fromkeys((study, entry.kind) for entry in benchmark.entries for study in entry.studies)
     for (study, kind), split in itertools.product(keys, TEST_SPLITS):
         entries = [entry for entry in benchmark.entries if entry.kind == kind and study in entry.studies]
-        paths = [benchmark.folder / entry.name / "scores" / f"{split}.parquet" for entry in entries]
-        rows = [pd.read_parquet(path) for path in paths if path.exists()]
-        if rows:
-            card = DatasetCard.load(benchmark.data(kind))
-            tables.append(
-                {"study": study, "kind": kind, "split": split, "reference": benchmark.references[study],
-                 "dataset": f"{card.name} {kind} {card.fingerprint[:12]}", "rows": pd.concat(rows)}
-            )  # fmt: skip
+        scored = [entry for entry in entries if benchmark.scores(entry, split).exists()]
+        if scored:
+            tables.append(_table(benchmark, study, split, scored))
     return benchmark_page.write(
         Path(benchmark.page), tables, size=benchmark.size, commit=track.git_commit(), hardware=track.hardware(),
         command=f"python jobs/benchmark.py --size {benchmark.size}",
+        outline_rule=(OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS),
+        trainings=(sum(benchmark.is_scored(entry) for entry in benchmark.entries), len(benchmark.entries)),
     )  # fmt: skip
+
+
+def _table(benchmark: Benchmark, study: Study, split: str, entries: list[Entry]) -> dict:
+    """One table of the page, as ``benchmark_page.write`` takes it."""
+    kind = entries[0].kind
+    card = DatasetCard.load(benchmark.data(kind))
+    rows = pd.concat([pd.read_parquet(benchmark.scores(entry, split)) for entry in entries])
+    trained: dict[str, list] = {}
+    examples = {}
+    for entry in entries:
+        folder = benchmark.folder / entry.name
+        trained.setdefault(entry.method, []).append({"name": entry.name, "commits": training(folder)["commits"]})
+        if entry.is_drawn and study == "methods":
+            examples[entry.method] = benchmark_examples.load(folder, card, split)
+    return {
+        "study": study, "kind": kind, "split": split, "reference": benchmark.references[study],
+        "dataset": f"{card.name} {kind} {card.fingerprint[:12]}",
+        # Every method's scores of seed 0 come with those of the same laws.
+        "rows": rows.drop_duplicates(["method", "seed", "scene", "tx_id"]),
+        "trained": trained, "examples": {method: found for method, found in examples.items() if found},
+    }  # fmt: skip

@@ -1,12 +1,15 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from raymap.evaluation import benchmark_page
+from raymap.evaluation import benchmark_page, summary
+
+SCENES = ("a", "b", "c")
 
 
-def rows(method, nmse, seed=0, scenes=("a", "b", "c"), **extra):
+def rows(method, nmse, seed=0, scenes=SCENES, **extra):
     """One training's scores: two maps per scene, ``nmse`` growing a little from scene to scene."""
     return [
         {
@@ -20,14 +23,33 @@ def rows(method, nmse, seed=0, scenes=("a", "b", "c"), **extra):
     ]  # fmt: skip
 
 
-def write(path, *trainings, study="methods", reference="base"):
-    table = {
-        "study": study, "kind": "srm", "split": "test", "dataset": "towns abc", "reference": reference,
-        "rows": pd.DataFrame([row for training in trainings for row in training]),
+def table(*trainings, study="methods", split="test", reference="base", **more):
+    """One table as the page takes it."""
+    return {
+        "study": study, "kind": "srm", "split": split, "dataset": "towns abc", "reference": reference,
+        "rows": pd.DataFrame([row for training in trainings for row in training]), **more,
     }  # fmt: skip
-    return benchmark_page.write(
-        path / "page.md", [table], size="small", commit="abc", hardware="two cores", command="python x"
-    )
+
+
+def write_all(path, *tables, **more):
+    about = {"size": "small", "commit": "abc", "hardware": "two cores", "command": "python x"}
+    return benchmark_page.write(path / "page.md", tables, **about, **more)
+
+
+def write(path, *trainings, **more):
+    return write_all(path, table(*trainings, **more))
+
+
+def examples(seed=0, shape=(64, 64), tx_id=(0, 1)):
+    """Noise instead of maps, which no picture file can shrink: two maps of the first scenes."""
+    rng = np.random.default_rng(seed)
+    building_m = np.where(np.random.default_rng(9).random((2, *shape)) > 0.7, 12.0, 0.0)
+    return {
+        "scene": np.array(SCENES[:2]), "tx_id": np.array(tx_id), "cell_m": np.full(2, 4.0),
+        "tx_xyz_m": np.array([[9.0, 17.0, 1.5]] * 2), "building_m": building_m, "vehicle_m": np.zeros_like(building_m),
+        "outdoor": building_m == 0, "true_db": np.full((2, *shape), -90.0),
+        "predicted_db": rng.uniform(-147, -47, (2, *shape)),
+    }  # fmt: skip
 
 
 def test_ratios_are_paired_with_the_reference(tmp_path):
@@ -57,11 +79,90 @@ def test_the_file_holds_what_is_returned_and_the_page_says_it(tmp_path):
     found = write(tmp_path, rows("base", 0.04, **{"outline/dtc": 0.9, "outline/dtiou": 0.8}), study="outline")
     assert json.loads((tmp_path / "page.json").read_text()) == found
     page = (tmp_path / "page.md").read_text()
-    assert "## Which outline helps: static maps, San Francisco" in page and "python x" in page
+    assert "## Which outline helps: static maps\n" in page and "### San Francisco" in page and "    python x\n" in page
     line = next(line for line in page.splitlines() if line.startswith("| base |"))
     assert "0.0440" in line and "4.00 dB" in line and "| 0.90 | 0.80 |" in line and "2.0 M" in line and "12 min" in line
 
 
 def test_outline_columns_only_where_outlines_are_scored(tmp_path):
     write(tmp_path, rows("base", 0.04))
-    assert "DTC" not in (tmp_path / "page.md").read_text()
+    assert "| DTC |" not in (tmp_path / "page.md").read_text()
+
+
+def test_tables_are_what_summarise_writes_and_more(tmp_path):
+    scores = table(rows("base", 0.04), rows("ours", 0.02), rows("ours", 0.03, seed=1))
+    found = write_all(tmp_path, scores)["tables"][0]
+    plain = summary.summarise(
+        scores["rows"], dataset="towns abc", split="test", commit="abc", command="python x", hardware="two cores"
+    )
+    methods = {name: {key: found["methods"][name][key] for key in kept} for name, kept in plain["methods"].items()}
+    assert {key: found[key] for key in plain} | {"methods": methods} == plain
+    assert found["num_images"] == 12 and found["num_maps"] == 6  # ours twice
+    assert "6 maps of 3 scenes" in (tmp_path / "page.md").read_text()
+
+
+def test_the_first_lines_name_the_best_method_of_every_split(tmp_path):
+    test = table(rows("base", 0.04), rows("ours", 0.02))
+    generated = table(rows("base", 0.01), rows("ours", 0.03), split="test_generated")
+    write_all(tmp_path, test, generated, trainings=(2, 9))
+    short = (tmp_path / "page.md").read_text().partition("Written by")[0].splitlines()
+    assert "2 of 9 trainings are scored." in short
+    best = [line for line in short if line.startswith("| static maps")]
+    assert "San Francisco | **ours** | 0.0220" in best[0] and "| 0.50 (" in best[0] and "| base | 0.0440" in best[0]
+    assert "generated towns | **base** | 0.0110" in best[1] and "| 1.00 (" in best[1]
+
+
+def test_how_outlines_are_compared_is_said(tmp_path):
+    found = write_all(tmp_path, table(rows("base", 0.04)), outline_rule=(0.4, 2))
+    page = (tmp_path / "page.md").read_text()
+    assert found["outline_rule"] == {"threshold": 0.4, "tolerance_cells": 2}
+    assert "cut at 0.4" in page and "2 cells:" in page
+
+
+def png_size(path):
+    """(width, height) of a PNG file."""
+    png = path.read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+
+
+def test_pictures_lie_beside_the_page_and_are_linked(tmp_path):
+    names = ("base", "law", "ours")
+    both = [
+        table(
+            *(rows(name, 0.04) for name in names), split=split, examples={n: examples(i) for i, n in enumerate(names)}
+        )
+        for split in ("test", "test_generated")
+    ]
+    found, page = write_all(tmp_path, *both), (tmp_path / "page.md").read_text()
+    for numbers in found["tables"]:
+        maps = f"page/srm-{numbers['split']}.png"
+        assert numbers["pictures"] == {"maps": maps, "intervals": "page/methods-srm.png"}
+        assert page.count(f"]({maps})") == 1 and page.count("](page/methods-srm.png)") == 1
+        for path in (tmp_path / name for name in numbers["pictures"].values()):
+            assert png_size(path)[0] == 1400 and path.stat().st_size < 500_000
+    assert 1500 < png_size(tmp_path / "page/srm-test.png")[1] < 2500
+
+
+def test_without_examples_there_is_no_picture_of_maps(tmp_path):
+    assert list(write(tmp_path, rows("base", 0.04))["tables"][0]["pictures"]) == ["intervals"]
+    assert [path.name for path in (tmp_path / "page").iterdir()] == ["methods-srm.png"]
+
+
+def test_methods_are_compared_on_the_same_maps_only(tmp_path):
+    shown = {"base": examples(), "ours": examples(tx_id=(0, 0))}
+    with pytest.raises(ValueError, match="the maps of 'ours' are not those of 'base'"):
+        write(tmp_path, rows("base", 0.04), rows("ours", 0.02), examples=shown)
+
+
+def test_the_code_of_every_training_is_named(tmp_path):
+    trained = {
+        "base": [{"name": "srm-base-0", "commits": ["1a"]}],
+        "ours": [{"name": "srm-ours-0", "commits": ["1a", "2b+"]}, {"name": "srm-ours-1", "commits": []}],
+    }
+    found = write(tmp_path, rows("base", 0.04), rows("ours", 0.02), trained=trained)
+    methods = found["tables"][0]["methods"]
+    assert methods["ours"]["trainings"] == trained["ours"] and methods["ours"]["commits"] == ["1a", "2b+"]
+    page = (tmp_path / "page.md").read_text()
+    assert "| 1a | srm-base-0 |" in page and "| 1a, 2b+ | srm-ours-0 |" in page and "| not known | srm-ours-1 |" in page
+    assert "    python x --only '^srm-base-0$'" in page

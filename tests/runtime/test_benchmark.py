@@ -136,8 +136,14 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     assert by_study["methods"]["methods"]["Regression"]["minutes"] > 0
     assert json.loads((tmp_path / "page.json").read_text()) == found
 
-    scores = sorted(chosen.folder.glob("*/scores/*.parquet"))
-    assert len(scores) == 2
+    pictures = by_study["methods"]["pictures"]
+    assert pictures == {"maps": "page/srm-test.png", "intervals": "page/methods-srm.png"}
+    assert "maps" not in by_study["outline"]["pictures"] and (tmp_path / pictures["maps"]).is_file()
+    kept = json.loads((chosen.folder / "srm-regression-0" / "training.json").read_text())
+    assert kept["seconds"] > 0 and kept["commits"] == [found["commit"]]
+
+    scores = sorted(chosen.folder.glob("*/scores/*.*"))
+    assert [path.name for path in scores] == ["test-examples.npz", "test.parquet", "test.parquet"]
     before = [path.stat().st_mtime_ns for path in scores]
     assert benchmark.run(chosen, "srm-(regression-0|true-outline)") == found
     assert [path.stat().st_mtime_ns for path in scores] == before
@@ -151,3 +157,53 @@ def test_multipath_maps_are_drawn_and_scored_with_the_dominant_path_map(ray_loca
     (table,) = [table for table in found["tables"] if table["split"] == "test"]
     assert list(table["methods"])[-1] == "Regression" and "Free space" in table["methods"]
     assert base.load(chosen.folder / "mrm-regression-0" / "map" / "model").config.reads("dominant_path")
+
+
+@pytest.fixture
+def trained_by(monkeypatch, tmp_path):
+    """``_train`` of one job without any training: ``trained_by(commit)`` returns what is kept."""
+    job = benchmarks.benchmark("debug").job(benchmarks.benchmark("debug").entries[0])
+    job = job.model_copy(update={"storage": str(tmp_path)})
+
+    def train(commit, fails=False):
+        def fit(job):
+            if fails:
+                raise InterruptedError
+            (job.folder / "map/model").mkdir(parents=True, exist_ok=True)
+            return job.folder / "map/model"
+
+        monkeypatch.setattr(benchmark, "train", fit)
+        monkeypatch.setattr(benchmark.track, "git_commit", lambda: commit)
+        benchmark._train(job)
+        return benchmark.training(job.folder)
+
+    train.folder = job.folder
+    return train
+
+
+def test_a_training_keeps_the_commits_of_all_its_parts(trained_by):
+    with pytest.raises(InterruptedError):
+        trained_by("aaa", fails=True)
+    first = trained_by("bbb+")
+    assert first["commits"] == ["aaa", "bbb+"] and first["seconds"] > 0
+    (trained_by.folder / "scores").mkdir()
+    assert trained_by("ccc") == first  # finished and scored: this code has no part in it
+
+
+def test_a_training_older_than_its_commits_keeps_its_seconds(trained_by):
+    (trained_by.folder / "map/model").mkdir(parents=True)
+    (trained_by.folder / "scores").mkdir()
+    (trained_by.folder / "seconds.json").write_text('{"train": 61.5}')
+    assert trained_by("ccc") == {"seconds": 61.5, "commits": []}
+
+
+def test_commits_of_older_trainings_come_from_their_runs(trained_by, tmp_path):
+    (trained_by.folder / "map/model").mkdir(parents=True)
+    (trained_by.folder / "scores").mkdir()
+    state = {"uri": f"sqlite:///{tmp_path / 'mlflow.db'}", "run_id": ""}
+    for stage, commit in (("autoencoder", "old"), ("map", "old+")):
+        tracker = benchmark.track.Tracker(**state)
+        run = tracker.client.create_run("0", tags={"git_commit": commit})
+        (trained_by.folder / stage).mkdir(exist_ok=True)
+        (trained_by.folder / stage / "mlflow.json").write_text(json.dumps(state | {"run_id": run.info.run_id}))
+    assert trained_by("new")["commits"] == ["old", "old+"]
