@@ -32,7 +32,7 @@ from raymap.models.base import Predictor
 from raymap.runtime import track
 from raymap.scene import Grid
 
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 16_000_000
 #: Median difference between the maps of the published and of the trained model [dB].
 MAX_DIFFERENCE_DB = 0.05
 CARD_FILE = "README.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -66,6 +67,7 @@ def predict(
     *,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
     tile_cells: int = TILE_CELLS,
     overlap_cells: int = OVERLAP_CELLS,
 ) -> list[RadioMap]:
@@ -73,14 +75,18 @@ def predict(
 
     ``seeds``: one per transmitter (default 0, 1, ...); the same seed draws the same map whatever else is asked for.
     ``steps``: network calls per diffusion stage instead of the model's own number.
+    ``precision``: of the networks' products; "bf16" is faster on GPUs and on CPUs that have it, within a few tenths of
+    a decibel.
     ``tile_cells``, ``overlap_cells``: a scene with a longer side is predicted in windows of at most ``tile_cells`` x
     ``tile_cells`` cells, blended over the cells they share (:func:`raymap.area.predict`). One pass is better and
     faster (docs/k2.md); windows bound the memory.
     For a model that reads the dominant-path map it is computed, as long as all other inputs together take.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
-    length the model was trained on, if the number of seeds differs from the number of transmitters, or if the windows
-    do not move on.
+    length the model was trained on, if the number of seeds differs from the number of transmitters, for another
+    precision, or if the windows do not move on.
     """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
     seeds = range(len(transmitters)) if seeds is None else seeds
     if len(seeds) != len(transmitters):
         raise ValueError(f"need one seed per transmitter, got {len(seeds)} for {len(transmitters)}")
@@ -91,7 +97,8 @@ def predict(
     num = max(1, min(BATCH_SIZE, area.MAX_CELLS // whole.building_m.size))
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     maps: list[RadioMap] = []
-    with torch.no_grad(), model.with_steps(steps):
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    with torch.no_grad(), half, model.with_steps(steps):
         for start in range(0, len(transmitters), num):
             chosen, drawn = transmitters[start : start + num], seeds[start : start + num]
             batch = from_scenes([whole] * len(chosen), chosen, dominant_path=model.config.reads("dominant_path"))

@@ -53,6 +53,14 @@ def edit(folder, **changes):
     path.write_text(json.dumps({**values, **changes}))
 
 
+def test_half_precision_draws_nearly_the_same(model, scene):
+    exact, half = (raymap.predict(model, scene, PLACES, precision=precision) for precision in ("fp32", "bf16"))
+    off_db = np.concatenate([np.abs(a.gain_db - b.gain_db)[a.valid] for a, b in zip(exact, half, strict=True)])
+    assert 0 < np.median(off_db) < 0.5 and all(one.gain_db.dtype == np.float32 for one in half)
+    with pytest.raises(ValueError, match="'fp32' or 'bf16', got 'fp16'"):
+        raymap.predict(model, scene, PLACES, precision="fp16")
+
+
 def test_a_saved_model_is_loaded_by_path_or_name_and_draws_the_same(model, folder, scene):
     wanted = raymap.predict(model, scene, PLACES)
     for name in (folder, str(folder)):

@@ -1,20 +1,25 @@
 """Installed models: found by name, never in place of a folder, small, and part of the built package."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 import pytest
 
 import raymap
 from raymap import api
+from raymap.data import generated, sites
 from raymap.models import base
 from raymap.models.pathloss import FreeSpace, LogDistance
+from raymap.propagation import dominant_path
+from raymap.scene import Grid
 
 HOME = Path(__file__).resolve().parent.parent
-MAX_BYTES = 16 * 2**20
+MAX_BYTES = 16_000_000
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,28 @@ def test_every_installed_model_is_complete_small_and_ready():
         assert sum(path.stat().st_size for path in files.values()) <= MAX_BYTES
         assert f'raymap.load("{folder.name}")' in files["README.md"].read_text()
         assert raymap.load(folder).config.kind in base.Predictor.classes
+
+
+@pytest.mark.parametrize("name", sorted(raymap.pretrained()))
+def test_what_is_installed_draws_unseen_towns_better_than_free_space_alone(name):
+    """A town that no training has: seeds of a plan start far from this one."""
+    model, card = raymap.load(name), json.loads((raymap.pretrained()[name] / base.CONFIG_FILE).read_text())
+    scene = generated.city(987_654_321, Grid((64, 64), card["dataset"]["cell_m"]))
+    places = sites.place(scene, 2, seed=1)
+    truths = [dominant_path.solve(scene, place) for place in places]
+    for found, truth, open_field in zip(
+        raymap.predict(model, scene, places), truths, raymap.predict(free_space(), scene, places), strict=True
+    ):
+        rmse_db, floor_db = (
+            float(np.sqrt(np.mean((one.gain_db - truth.gain_db)[truth.valid] ** 2))) for one in (found, open_field)
+        )
+        assert rmse_db < 6.0 < floor_db
+
+
+def free_space():
+    return base.build(FreeSpace.Config())
+
+
+def test_a_model_is_installed():
+    assert "k2-small" in raymap.pretrained()
+    assert (raymap.pretrained()["k2-small"] / "model.safetensors").stat().st_size <= 16_000_000
