@@ -134,7 +134,7 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
         model = _train(job)
         for split in card.splits:
             if split in TEST_SPLITS:
-                _score(entry, job, model, split)
+                _score(entry, job, model, split, benchmark.folder / f"laws-{entry.kind}")
                 if entry.is_drawn:
                     benchmark_examples.keep(job.folder, model, job.resolved_data.folder, split)
         write_page(benchmark)
@@ -181,13 +181,13 @@ def _tracked_commits(job: MethodJob) -> list[str]:
     return [*dict.fromkeys(commits)]
 
 
-def _score(entry: Entry, job: MethodJob, model: Path, split: str) -> None:
-    """The entry's scores on one split as Parquet, unless they are there."""
+def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: Path) -> None:
+    """The entry's scores on one split as Parquet, unless they are there; the laws, fitted once, beside its."""
     out = job.folder / "scores" / f"{split}.parquet"
     if out.exists():
         return
     data = job.resolved_data
-    laws = fit_laws(data.folder, "train", LAWS, out.parent / "laws") if entry.is_drawn else {}
+    laws = fit_laws(data.folder, "train", LAWS, laws_folder, again=False) if entry.is_drawn else {}
     rows = score_rows(
         {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
     )

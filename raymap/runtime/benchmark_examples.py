@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from raymap import units
-from raymap.data.batch import from_columns
+from raymap.data.batch import add_dominant_path, from_columns
 from raymap.data.reader import ShardReader
 from raymap.data.schema import DatasetCard, whole
 from raymap.models import base
@@ -39,8 +39,9 @@ def keep(folder: Path, model: Path, data: str | Path, split: str) -> Path:
     path, card = _path(folder, split), DatasetCard.load(data)
     if load(folder, card, split):
         return path
-    columns = choose(data, split)
-    device, predictor = cluster.device(), base.load(model)
+    columns, predictor, device = choose(data, split), base.load(model), cluster.device()
+    if predictor.config.reads("dominant_path"):
+        columns = add_dominant_path(columns)
     batch = from_columns(columns).blind().to(device)
     with torch.no_grad():
         signal = predictor.to(device).predict(batch, sample_seeds(columns))

@@ -176,15 +176,19 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
     return OutlineConfig()
 
 
-def fit_laws(data: str, split: str, laws: Mapping[str, type[base.Predictor]], out: Path) -> dict[str, str]:
-    """Fit and save ``laws`` (name -> class) on a split; name -> folder."""
+def fit_laws(
+    data: str, split: str, laws: Mapping[str, type[base.Predictor]], out: Path, *, again: bool = True
+) -> dict[str, str]:
+    """Fit and save ``laws`` (name -> class) on a split; name -> folder. ``again``: also those that ``out`` holds."""
     folders = {}
     for name, kind in laws.items():
+        folder = out / kind.Config.model_fields["kind"].default
+        folders[name] = str(folder)
+        if not again and (folder / base.WEIGHTS_FILE).is_file():
+            continue
         floor = kind(kind.Config())
         floor.prepare(shards.batches(shards.stream(data, split), 64))
-        folder = out / kind.Config.model_fields["kind"].default
         base.save(floor, folder)
-        folders[name] = str(folder)
     return folders
 
 
