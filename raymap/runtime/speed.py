@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from raymap.data.batch import MapBatch
 from raymap.models.k2 import K2
-from raymap.models.radiodiff import RadioDiff
+from raymap.models.radiodiff import RadioDiff, stack
 from raymap.nn.autoencoder import Autoencoder
 from raymap.nn.published import PublishedDenoiser
 from raymap.runtime.progress import Stopwatch
@@ -185,25 +185,28 @@ def prediction(model: K2, batch: MapBatch, precision: str, repeats: int, clock: 
             works = dict(_parts(stage, outlined))
             times = seconds(works, repeats, clock)
             stages[name] = {
-                part: {
-                    "times": num,
-                    "flop": flops(work),
-                    "seconds": min(times[part]),
-                }
-                for (part, work), num in zip(
-                    works.items(), (stage.config.views, stage.network_calls, stage.config.views), strict=True
-                )
+                part: {"times": _times(stage, part), "flop": flops(work), "seconds": min(times[part])}
+                for part, work in works.items()
             }
     return {**found, "stages": stages}
 
 
+def _times(stage: RadioDiff, part: str) -> int:
+    """How often one prediction does a part. What the gain is relative to is decoded, too."""
+    of_gain = stage.law is not None and stage.config.target == "gain"
+    each = {"condition": 1, "U-Net, one call": stage.config.steps, "law": 3 if of_gain else 1, "decode": 1 + of_gain}
+    return stage.config.views * each[part]
+
+
 def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[], object]]]:
-    rasters = batch.stack(stage.config.inputs)
+    rasters = stack(batch, stage.config.inputs, stage.law)
     condition = stage.unet.condition(rasters)
     height, width = (size // stage.autoencoder.factor for size in rasters.shape[-2:])
     z, t = torch.randn(len(batch), stage.latent_mean.shape[1], height, width), torch.ones(len(batch))
     yield "condition", lambda: stage.unet.condition(rasters)
     yield "U-Net, one call", lambda: stage.unet(z, t, condition)
+    if stage.law is not None:
+        yield "law", lambda: stage.law.predict(batch, ())
     yield "decode", lambda: stage.autoencoder.decode(z)
 
 
