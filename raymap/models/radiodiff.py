@@ -58,10 +58,10 @@ def num_channels(inputs: Sequence[str], law: CellLaw.Config | None) -> int:
     return sum(CHANNELS.get(name, 1) for name in inputs) + (law is not None)
 
 
-def stack(batch: MapBatch, inputs: Sequence[str], law: CellLaw | None) -> Tensor:
-    """(B, C, H, W): what a network sees, the map of a law first if there is one."""
+def stack(batch: MapBatch, inputs: Sequence[str], law: Tensor | None) -> Tensor:
+    """(B, C, H, W): what a network sees, the map (B, 1, H, W) of a law first if there is one."""
     rasters = batch.stack(inputs)
-    return rasters if law is None else torch.cat([law.predict(batch, ()), rasters], dim=1)
+    return rasters if law is None else torch.cat([law, rasters], dim=1)
 
 
 class Sampling(NamedTuple):
@@ -155,37 +155,42 @@ class RadioDiff(Predictor):
         first = list(islice(batches, 32))
         if self.law is not None and not self.law.fitted:
             self.law.prepare(chain(first, batches))
-        latents = torch.cat([self._encode(batch) - self._offset(batch) for batch in first])
+        latents = torch.cat([self._encode(batch) - self._offset(batch, self._by_law(batch)) for batch in first])
         self.latent_mean.copy_(latents.mean(dim=(0, 2, 3), keepdim=True))
         self.latent_std.copy_((latents - self.latent_mean).square().mean().sqrt().clamp_min(1e-3))
 
     def _encode(self, batch: MapBatch) -> Tensor:
         return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()
 
-    def _offset(self, batch: MapBatch) -> Tensor | float:
+    def _by_law(self, batch: MapBatch) -> Tensor | None:
+        """(B, 1, H, W), the law's map, which turns with the scene; None without a law."""
+        return None if self.law is None else self.law.predict(batch, ())
+
+    def _offset(self, batch: MapBatch, law: Tensor | None) -> Tensor | float:
         """Latent of the law's map, which the diffusion is relative to; 0 where none is.
 
         Any latent known at prediction time would do, so the cheap one serves.
         """
-        if self.law is None or self.config.target != "gain":
+        if law is None or self.config.target != "gain":
             return 0.0
-        return self.autoencoder.sketch(self.law.predict(batch, ()), batch.outdoor).float()
+        return self.autoencoder.sketch(law, batch.outdoor).float()
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         with torch.no_grad():
-            z0 = (self._encode(batch) - self._offset(batch) - self.latent_mean) / self.latent_std
+            law = self._by_law(batch)
+            z0 = (self._encode(batch) - self._offset(batch, law) - self.latent_mean) / self.latent_std
         noise = torch.randn_like(z0)
         t = diffusion.draw_times(len(batch), self.config.times, z0.device)
-        heads = diffusion.apply_heads(self._network(batch), diffusion.q_sample(z0, noise, t), t, self.config.fade)
+        heads = diffusion.apply_heads(self._network(batch, law), diffusion.q_sample(z0, noise, t), t, self.config.fade)
         share = F.avg_pool2d(batch.valid.float(), self.autoencoder.factor) if self.config.outdoor_only else None
         terms = diffusion.losses(z0, noise, t, heads, self.config.weighting, share)
         total = sum(getattr(self.config, f"lambda_{name}") * term for name, term in terms.items())
         return {"loss": total, **terms}
 
-    def _network(self, batch: MapBatch):
+    def _network(self, batch: MapBatch, law: Tensor | None):
         """(c_in·z_t, t) -> raw heads, with the condition of this batch computed once."""
         require_cells(batch, self.config.cell_m, self.autoencoder.factor, self.config.inputs)
-        condition = self.unet.condition(stack(batch, self.config.inputs, self.law))
+        condition = self.unet.condition(stack(batch, self.config.inputs, law))
         return lambda z_t, t: self.unet(z_t, t, condition)
 
     @torch.no_grad()
@@ -195,24 +200,28 @@ class RadioDiff(Predictor):
         With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
         """
         batch = batch.blind()
-        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in MIRRORS[self.sampling.views]]
+        law = self._by_law(batch)
+        drawn = [
+            symmetry(self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code)), code)
+            for code in MIRRORS[self.sampling.views]
+        ]
         return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0), -1.0)
 
-    def _draw(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
+    def _draw(self, batch: MapBatch, seeds: Sequence[int], law: Tensor | None) -> Tensor:
         height, width = (size // self.autoencoder.factor for size in batch.building.shape[-2:])
         shape = (self.latent_mean.shape[1], height, width)
-        network = self._network(batch)
+        network = self._network(batch, law)
         z0 = diffusion.sample(
             lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
             diffusion.seeded_noise(seeds, shape, batch.building.device),
             self.sampling.steps,
             self.sampling.stochastic,
         )
-        offset = self._offset(batch)
+        offset = self._offset(batch, law)
         drawn = self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + offset).float()
         if isinstance(offset, Tensor):
             # What of the law no latent holds is known cell by cell, and need not be lost.
-            drawn = drawn + self.law.predict(batch, ()) - self.autoencoder.decode(offset).float()
+            drawn = drawn + law - self.autoencoder.decode(offset).float()
         return drawn.clamp(-1, 1)
 
     @contextlib.contextmanager

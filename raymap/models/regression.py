@@ -60,24 +60,28 @@ class Regression(Predictor):
         first = list(islice(batches, 32))
         if self.law is not None:
             self.law.prepare(chain(first, batches))
-        values = torch.cat([(self._target(batch) - self._offset(batch))[batch.valid] for batch in first])
+        values = torch.cat([(self._target(batch) - self._offset(self._by_law(batch)))[batch.valid] for batch in first])
         self.mean.copy_(values.mean())
         self.std.copy_(values.std().clamp_min(1e-3))
 
     def _target(self, batch: MapBatch) -> Tensor:
         return getattr(batch, self.config.target)
 
-    def _offset(self, batch: MapBatch) -> Tensor | float:
-        return 0.0 if self.law is None or self.config.target != "gain" else self.law.predict(batch, ())
+    def _by_law(self, batch: MapBatch) -> Tensor | None:
+        return None if self.law is None else self.law.predict(batch, ())
+
+    def _offset(self, law: Tensor | None) -> Tensor | float:
+        return 0.0 if law is None or self.config.target != "gain" else law
 
     def _draw(self, batch: MapBatch) -> Tensor:
+        law = self._by_law(batch)
         require_cells(batch, self.config.cell_m, self.config.patch, self.config.inputs)
         height, width = (size // self.config.patch for size in batch.building.shape[-2:])
         nothing = batch.building.new_zeros(len(batch), self.config.patch**2 // 2, height, width)
         end = batch.building.new_ones(len(batch))
-        heads = self.unet(nothing, end, self.unet.condition(stack(batch, self.config.inputs, self.law)))
+        heads = self.unet(nothing, end, self.unet.condition(stack(batch, self.config.inputs, law)))
         learned = F.pixel_shuffle(torch.cat(heads, dim=1), self.config.patch).float()
-        return self._offset(batch) + self.mean + self.std * learned
+        return self._offset(law) + self.mean + self.std * learned
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         error = (self._draw(batch) - self._target(batch))[batch.valid] / self.std

@@ -193,13 +193,19 @@ def prediction(model: K2, batch: MapBatch, precision: str, repeats: int, clock: 
 
 def _times(stage: RadioDiff, part: str) -> int:
     """How often one prediction does a part. What the gain is relative to is decoded, too."""
-    of_gain = stage.law is not None and stage.config.target == "gain"
-    each = {"condition": 1, "U-Net, one call": stage.config.steps, "law": 3 if of_gain else 1, "decode": 1 + of_gain}
-    return stage.config.views * each[part]
+    views, of_gain = stage.config.views, stage.law is not None and stage.config.target == "gain"
+    times = {
+        "condition": views,
+        "U-Net, one call": views * stage.config.steps,
+        "law": 1,
+        "decode": views * (1 + of_gain),
+    }
+    return times[part]
 
 
 def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[], object]]]:
-    rasters = stack(batch, stage.config.inputs, stage.law)
+    law = None if stage.law is None else stage.law.predict(batch, ())
+    rasters = stack(batch, stage.config.inputs, law)
     condition = stage.unet.condition(rasters)
     height, width = (size // stage.autoencoder.factor for size in rasters.shape[-2:])
     z, t = torch.randn(len(batch), stage.latent_mean.shape[1], height, width), torch.ones(len(batch))
