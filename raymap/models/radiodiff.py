@@ -205,7 +205,8 @@ class RadioDiff(Predictor):
             symmetry(self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code)), code)
             for code in MIRRORS[self.sampling.views]
         ]
-        return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0), -1.0)
+        signal = torch.stack(drawn).mean(dim=0) + self._detail(batch, law)
+        return torch.where(batch.outdoor, signal.clamp(-1, 1), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int], law: Tensor | None) -> Tensor:
         height, width = (size // self.autoencoder.factor for size in batch.building.shape[-2:])
@@ -217,12 +218,13 @@ class RadioDiff(Predictor):
             self.sampling.steps,
             self.sampling.stochastic,
         )
-        offset = self._offset(batch, law)
-        drawn = self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + offset).float()
-        if isinstance(offset, Tensor):
-            # What of the law no latent holds is known cell by cell, and need not be lost.
-            drawn = drawn + law - self.autoencoder.decode(offset).float()
-        return drawn.clamp(-1, 1)
+        return self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + self._offset(batch, law)).float()
+
+    def _detail(self, batch: MapBatch, law: Tensor | None) -> Tensor | float:
+        """(B, 1, H, W): what of the law's map no latent holds. It is known cell by cell, and need not be lost."""
+        if law is None or self.config.target != "gain":
+            return 0.0
+        return law - self.autoencoder.decode(self.autoencoder.encode(law, batch.outdoor)).float()
 
     @contextlib.contextmanager
     def with_sampling(

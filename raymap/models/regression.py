@@ -73,8 +73,7 @@ class Regression(Predictor):
     def _offset(self, law: Tensor | None) -> Tensor | float:
         return 0.0 if law is None or self.config.target != "gain" else law
 
-    def _draw(self, batch: MapBatch) -> Tensor:
-        law = self._by_law(batch)
+    def _draw(self, batch: MapBatch, law: Tensor | None) -> Tensor:
         require_cells(batch, self.config.cell_m, self.config.patch, self.config.inputs)
         height, width = (size // self.config.patch for size in batch.building.shape[-2:])
         nothing = batch.building.new_zeros(len(batch), self.config.patch**2 // 2, height, width)
@@ -84,14 +83,18 @@ class Regression(Predictor):
         return self._offset(law) + self.mean + self.std * learned
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
-        error = (self._draw(batch) - self._target(batch))[batch.valid] / self.std
+        error = (self._draw(batch, self._by_law(batch)) - self._target(batch))[batch.valid] / self.std
         return {"loss": error.square().mean()}
 
     @torch.no_grad()
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         """(B, 1, H, W) in [-1, 1]; inside footprints the floor. Raises ValueError for another cell size."""
         batch = batch.blind()
-        drawn = [symmetry(self._draw(batch.turn(code)), code) for code in MIRRORS[self.config.views]]
+        law = self._by_law(batch)
+        drawn = [
+            symmetry(self._draw(batch.turn(code), None if law is None else symmetry(law, code)), code)
+            for code in MIRRORS[self.config.views]
+        ]
         return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0).clamp(-1, 1), -1.0)
 
     @property
