@@ -29,6 +29,8 @@ _LEFT_OUT = {
     "no openness": ("openness",),
     "no obstructions": ("crossed", "thickness", "shadow"),
     "no detour": ("detour", "soft_detour"),
+    "no turns": ("turning",),
+    "no street way": ("detour", "soft_detour", "turning"),
     "no roof loss": ("roof_loss", "roof_cascade"),
 }
 

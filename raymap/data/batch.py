@@ -10,21 +10,21 @@ import numpy as np
 import torch
 
 from raymap import units
-from raymap.physics import eikonal, obstruction, pathloss, roof_diffraction, visibility
+from raymap.physics import eikonal, obstruction, pathloss, roof_diffraction, street_way, visibility
 from raymap.propagation import dominant_path
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
 
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
-    "openness", "detour", "soft_detour", "roof_loss", "roof_cascade",
+    "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade",
     "vehicle_thickness", "cell_size", "dominant_path", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
 _AMOUNTS = (
     ("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0),
     ("detour", "detour_m", 25.0), ("soft_detour", "soft_detour_m", 25.0), ("roof_loss", "roof_loss_db", 20.0),
-    ("roof_cascade", "roof_cascade_db", 40.0),
+    ("roof_cascade", "roof_cascade_db", 40.0), ("turning", "turning_deg", 60.0),
     ("vehicle_thickness", "vehicle_thickness_m", 5.0),
 )  # fmt: skip
 #: How many times its thickness a wall counts in ``soft_detour``: few, so that thin ones are crossed.
@@ -54,7 +54,8 @@ class MapBatch:
     ``building``, ``vehicle``: heights (``units.signal_from_height_m``). ``tx``: 1 in the transmitter's cell, else -1.
     ``line_of_sight``: 1 where the transmitter is seen. ``log_distance``: free-space gain. ``crossed``,
     ``thickness``, ``shadow``: buildings on the direct ray (``physics.obstruction``). ``detour``, ``soft_detour``: how
-    much further the way through the streets is, and that through walls (``physics.eikonal``). ``roof_loss``,
+    much further the way through the streets is, and that through walls (``physics.eikonal``). ``turning``:
+    by how much the shortest way through the streets turns (``physics.street_way``). ``roof_loss``,
     ``roof_cascade``: loss over the roofs by two methods (``physics.roof_diffraction``). ``vehicle_thickness``: length
     of the direct ray inside vehicles.
     ``outline_predicted``: DM1's output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool,
@@ -74,6 +75,7 @@ class MapBatch:
     shadow: torch.Tensor | None = None
     detour: torch.Tensor | None = None
     soft_detour: torch.Tensor | None = None
+    turning: torch.Tensor | None = None
     roof_loss: torch.Tensor | None = None
     roof_cascade: torch.Tensor | None = None
     vehicle_thickness: torch.Tensor | None = None
@@ -250,8 +252,8 @@ def to_columns(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> 
 
 def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Adds what lies between the transmitter and each cell, each (B, H, W): ``line_of_sight`` bool, ``crossed``,
-    ``thickness_m``, ``shadow_m``, ``detour_m`` (infinite where no way leads), ``soft_detour_m``, ``roof_loss_db``,
-    ``roof_cascade_db``, ``vehicle_thickness_m``.
+    ``thickness_m``, ``shadow_m``, ``detour_m`` (infinite where no way leads), ``soft_detour_m``, ``turning_deg`` (as
+    ``detour_m``), ``roof_loss_db``, ``roof_cascade_db``, ``vehicle_thickness_m``.
 
     From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3), ``cell_m`` (B,), ``frequency_hz`` (B,).
     """
@@ -268,6 +270,7 @@ def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         **obstruction.obstruction_batch(blocked, rows_cols, cell_m)._asdict(),
         "detour_m": eikonal.detour_batch(blocked, rows_cols, cell_m),
         "soft_detour_m": eikonal.detour_batch(blocked, rows_cols, cell_m, index=SOFT_INDEX),
+        "turning_deg": street_way.turning_batch(blocked, rows_cols),
         "roof_loss_db": over_roofs.bullington_db,
         "roof_cascade_db": over_roofs.cascaded_db,
         "vehicle_thickness_m": (

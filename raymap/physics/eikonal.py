@@ -33,7 +33,7 @@ def travel_m(blocked: np.ndarray, row_col: tuple[float, float], cell_m: float, *
     if not index >= 1.0:
         raise ValueError(f"index must be at least 1, got {index}")
     seen = line_of_sight(blocked, row_col)
-    length = np.where(seen, _straight(blocked.shape, row_col), np.inf)
+    length = np.where(seen, straight_cells(blocked.shape, row_col), np.inf)
     _sweep(np.where(blocked, float(index), 1.0), seen, length)
     return (length * cell_m).astype(np.float32)
 
@@ -43,7 +43,7 @@ def detour_m(blocked: np.ndarray, row_col: tuple[float, float], cell_m: float, *
 
     0 in line of sight and in blocked cells, infinite where no way leads. Errors as :func:`travel_m`.
     """
-    extra = travel_m(blocked, row_col, cell_m, index=index) - cell_m * _straight(blocked.shape, row_col)
+    extra = travel_m(blocked, row_col, cell_m, index=index) - cell_m * straight_cells(blocked.shape, row_col)
     return np.where(blocked, 0.0, np.maximum(extra, 0.0)).astype(np.float32)
 
 
@@ -53,8 +53,8 @@ def detour_batch(blocked: np.ndarray, rows_cols: np.ndarray, cell_m: float, *, i
     return np.stack([detour_m(map_, tuple(place), cell_m, index=index) for map_, place in pairs])
 
 
-def _straight(shape: tuple[int, int], row_col: tuple[float, float]) -> np.ndarray:
-    """Distance of every cell's centre [cells]."""
+def straight_cells(shape: tuple[int, int], row_col: tuple[float, float]) -> np.ndarray:
+    """Distance of every cell's centre from a position [cells]: (H, W)."""
     row, column = snap(row_col, shape)
     rows, columns = np.indices(shape) + 0.5
     return np.hypot(rows - row, columns - column)
