@@ -37,7 +37,7 @@ def write(
     commit: str,
     hardware: str,
     command: str,
-    outline_rule: tuple[float, int] = (0.5, 1),
+    outline_rule: tuple[float, int],
     trainings: tuple[int, int] | None = None,
 ) -> dict:
     """Write ``page`` (Markdown), the same numbers beside it (``.json``) and pictures in a folder of the page's name.
@@ -202,7 +202,7 @@ def _how_to_read(found: Mapping) -> list[str]:
         f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
         f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
         "- *ms per map* and *calls* (of a network) are one prediction's, *weights* the parameters of all networks,",
-        "  *trained* the wall time of one training. Rows without it are laws with a few fitted numbers.",
+        "  *trained* the wall time of one training. Rows without it are laws, fitted before they are scored.",
     ]
 
 
@@ -253,12 +253,19 @@ def _table(table: Mapping) -> list[str]:
         cells += [
             f"{scores['latency_ms']:.0f}",
             str(scores["network_calls"]),
-            f"{scores['parameters'] / 1e6:.1f} M" if scores["parameters"] > 1e4 else str(scores["parameters"]),
+            _count(scores["parameters"]),
             "–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min",
             str(scores["num_seeds"]),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def _count(num: int) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if num >= size:
+            return f"{num / size:.3g} {letter}"
+    return str(num)
 
 
 def _interval(score: Mapping, digits: int) -> str:

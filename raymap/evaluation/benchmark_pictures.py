@@ -12,24 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from raymap import units
-from raymap.evaluation.pictures import (
-    _BUILDING,
-    _COLORMAP,
-    _DPI,
-    _GAP_IN,
-    _INK,
-    _MUTED,
-    _SERIES,
-    _colour_bar,
-    _key,
-    _norms,
-    _panel,
-    _plain,
-    _png,
+from raymap.evaluation.drawing import (
+    BUILDING,
+    COLORMAP,
+    DPI,
+    GAP_IN,
+    INK,
+    MUTED,
+    SERIES,
+    colour_bar,
+    key,
+    panel,
+    plain,
+    png,
+    scales,
 )
 
 #: 1400 pixels: a page shows about 900, a dense screen twice as many.
-WIDTH_IN = 1400 / _DPI
+WIDTH_IN = 1400 / DPI
 _MARGIN_IN, _MAX_PANEL_IN, _BESIDE_IN = 0.1, 1.8, 0.04
 _HEAD_IN, _TITLE_IN, _FOOT_IN = 0.3, 0.36, 1.12
 _VEHICLE = ListedColormap(["#0b6e99"])
@@ -49,36 +49,36 @@ def comparison(items: Sequence[Mapping[str, Any]]) -> bytes:
     methods = _checked_methods(items)
     height, width = np.shape(items[0]["true_db"])
     rows = [_panels(item) for item in items]
-    norms = _norms([("", [panel for line in row for panel in line], None, None) for row in rows])
-    gaps = 2 * _MARGIN_IN + len(methods) * _GAP_IN
+    norms = scales([("", [image for line in row for image in line], None, None) for row in rows])
+    gaps = 2 * _MARGIN_IN + len(methods) * GAP_IN
     panel_w = min((WIDTH_IN - gaps) / (1 + len(methods)), _MAX_PANEL_IN)
     panel_h = panel_w * height / width
     total_w = gaps + (1 + len(methods)) * panel_w
     total_h = _HEAD_IN + len(rows) * (_TITLE_IN + 2 * panel_h + _BESIDE_IN) + _FOOT_IN
-    figure = Figure(figsize=(total_w, total_h), dpi=_DPI, facecolor="white")
-    lefts = [_MARGIN_IN + column * (panel_w + _GAP_IN) for column in range(1 + len(methods))]
+    figure = Figure(figsize=(total_w, total_h), dpi=DPI, facecolor="white")
+    lefts = [_MARGIN_IN + column * (panel_w + GAP_IN) for column in range(1 + len(methods))]
 
     def write(left: float, top: float, text: str, **how: Any) -> None:
-        figure.text(left / total_w, top / total_h, _plain(text), **how)
+        figure.text(left / total_w, top / total_h, plain(text), **how)
 
     top = total_h - _HEAD_IN
     for left, name in zip(lefts, ["truth", *methods], strict=True):
-        write(left + panel_w / 2, top + 0.07, name, ha="center", fontsize=9, color=_INK, weight="bold")
+        write(left + panel_w / 2, top + 0.07, name, ha="center", fontsize=9, color=INK, weight="bold")
     for item, lines in zip(items, rows, strict=True):
         top -= _TITLE_IN
-        write(_MARGIN_IN, top + 0.2, item.get("title", ""), fontsize=6.8, color=_MUTED)
+        write(_MARGIN_IN, top + 0.2, item.get("title", ""), fontsize=6.8, color=MUTED)
         for left, (_, nmse) in zip(lefts[1:], item["predicted"].values(), strict=True):
-            write(left + panel_w / 2, top + 0.05, f"NMSE {nmse:.4f}", ha="center", fontsize=7, color=_INK)
+            write(left + panel_w / 2, top + 0.05, f"NMSE {nmse:.4f}", ha="center", fontsize=7, color=INK)
         for line in lines:
             for left, (_, image, kind) in zip(lefts, line, strict=True):
                 box = (left / total_w, (top - panel_h) / total_h, panel_w / total_w, panel_h / total_h)
                 axis = figure.add_axes(box)
-                _panel(axis, image, kind, norms[kind], item["tx"] if left == lefts[0] else None)
+                panel(axis, image, kind, norms[kind], item["tx"] if left == lefts[0] else None)
                 if kind == "building":
                     _vehicles(axis, item)
             top -= panel_h + _BESIDE_IN
     _foot(figure, items, norms, (lefts, panel_w, top))
-    return _small(_png(figure))
+    return _small(png(figure))
 
 
 def _checked_methods(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,14 +123,14 @@ def _foot(figure, items: Sequence[Mapping[str, Any]], norms: Mapping, place: tup
     lefts, panel_w, top = place
     cells = np.shape(items[0]["true_db"])[1]
     top -= 0.06
-    _key(figure, (lefts[0], lefts[0] + panel_w), top, cells, items[0]["cell_m"], items[0]["tx"])
+    key(figure, (lefts[0], lefts[0] + panel_w), top, cells, items[0]["cell_m"], items[0]["tx"])
     if any(np.any(item["vehicle_m"]) for item in items):
-        key = figure.axes[-1]
-        key.plot(0.03 * cells, -0.2, "s", color=_VEHICLE.colors[0], markersize=6.5, clip_on=False)
-        key.text(0.085 * cells, -0.22, "vehicle", fontsize=7.5, color=_INK, va="center")
+        axis = figure.axes[-1]
+        axis.plot(0.03 * cells, -0.2, "s", color=_VEHICLE.colors[0], markersize=6.5, clip_on=False)
+        axis.text(0.085 * cells, -0.22, "vehicle", fontsize=7.5, color=INK, va="center")
     span = (lefts[1], lefts[-1] + panel_w)
-    _colour_bar(figure, "gain", norms["gain"], span, top + 0.08)
-    _colour_bar(figure, "error", norms["error"], span, top - 0.39)
+    colour_bar(figure, "gain", norms["gain"], span, top + 0.08)
+    colour_bar(figure, "error", norms["error"], span, top - 0.39)
 
 
 def intervals(splits: Mapping[str, Mapping[str, Mapping]], reference: str, label: str = "NMSE") -> bytes:
@@ -151,20 +151,20 @@ def intervals(splits: Mapping[str, Mapping[str, Mapping]], reference: str, label
     order: list[str] = []
     for methods in scores.values():
         order += sorted((name for name in methods if name not in order), key=lambda name: methods[name]["mean"])
-    figure = Figure(figsize=(WIDTH_IN, 0.85 + 0.27 * len(order)), dpi=_DPI, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 0.85 + 0.27 * len(order)), dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
     for axis, (title, methods) in zip(axes, scores.items(), strict=True):
         for row, name in enumerate(order):
             if name in methods:
-                _interval(axis, row, methods[name], _MUTED if name == reference else _SERIES[0])
+                _interval(axis, row, methods[name], MUTED if name == reference else SERIES[0])
         if reference in methods:
-            axis.axvline(methods[reference]["mean"], color=_MUTED, linewidth=0.9, linestyle=":", zorder=0)
+            axis.axvline(methods[reference]["mean"], color=MUTED, linewidth=0.9, linestyle=":", zorder=0)
         _dress(axis, [score["mean"] for score in methods.values()])
-        axis.set_title(title, fontsize=8.5, color=_INK)
-        axis.set_xlabel(f"{label} (lower is better)", fontsize=8, color=_INK)
-    axes[0].set_yticks(range(len(order)), [_plain(name) for name in order])
+        axis.set_title(title, fontsize=8.5, color=INK)
+        axis.set_xlabel(f"{label} (lower is better)", fontsize=8, color=INK)
+    axes[0].set_yticks(range(len(order)), [plain(name) for name in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
-    return _small(_png(figure))
+    return _small(png(figure))
 
 
 def _interval(axis, row: int, score: Mapping, color: str) -> None:
@@ -186,9 +186,9 @@ def _dress(axis, means: Sequence[float]) -> None:
     axis.spines["bottom"].set_color("#b9bfc6")
     axis.grid(True, color="#e6e8eb", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.tick_params(colors=_MUTED, labelsize=7.5)
+    axis.tick_params(colors=MUTED, labelsize=7.5)
     axis.tick_params(axis="x", which="minor", length=0)
-    axis.tick_params(axis="y", length=0, labelsize=8, labelcolor=_INK)
+    axis.tick_params(axis="y", length=0, labelsize=8, labelcolor=INK)
 
 
 def _small(png: bytes) -> bytes:
@@ -205,10 +205,10 @@ def _small(png: bytes) -> bytes:
 
 def _palette() -> np.ndarray:
     """(256, 3) uint8: gains in steps of 0.8 dB, errors, greys and the shades of what else is drawn."""
-    gains = _COLORMAP["gain"](np.linspace(0, 1, 124))[:, :3]
-    errors = _COLORMAP["error"](np.linspace(0, 1, 73))[:, :3]
-    inks = [to_rgb(color) for color in (_INK, _MUTED, _SERIES[0])]
+    gains = COLORMAP["gain"](np.linspace(0, 1, 124))[:, :3]
+    errors = COLORMAP["error"](np.linspace(0, 1, 73))[:, :3]
+    inks = [to_rgb(color) for color in (INK, MUTED, SERIES[0])]
     shades = np.concatenate([np.linspace(ink, 1.0, 14) for ink in inks])
-    others = [to_rgb(color) for color in ("#000000", _BUILDING, "#b9bfc6", "#e6e8eb", _COLORMAP["building"](0.0))]
+    others = [to_rgb(color) for color in ("#000000", BUILDING, "#b9bfc6", "#e6e8eb", COLORMAP["building"](0.0))]
     colors = np.concatenate([gains, errors, shades, others])
     return np.round(255 * np.resize(colors, (256, 3))).astype(np.uint8)

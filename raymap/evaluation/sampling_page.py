@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from raymap.evaluation.pictures import _INK, _MUTED, _SERIES, _png
+from raymap.evaluation.drawing import INK, MUTED, SERIES, png
 
 _HEAD = ["sampling", "NMSE", "of one step's", "RMSE", "SSIM", "change", "PSNR", "calls", "ms per map", "maps"]
 _BARS_HEAD = ["error bars from", "90 % hold, raw", "factor", "90 % hold", "width", "interval score", "CRPS, raw",
@@ -41,7 +41,7 @@ def quality_and_latency(entries: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=(9.0, 3.4), dpi=200, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2)
     groups = {"deterministic": False, "stochastic": True, "as configured": None}
-    for (label, stochastic), color in zip(groups.items(), _SERIES, strict=False):
+    for (label, stochastic), color in zip(groups.items(), SERIES, strict=False):
         part = [entry for entry in entries if entry["stochastic"] == stochastic]
         part = entries[:1] + part if stochastic else part  # one step is the same either way
         if not part:
@@ -56,10 +56,10 @@ def quality_and_latency(entries: Sequence[Mapping[str, Any]]) -> bytes:
                     axis.plot([time, time], [score["low"], score["high"]], color=color, linewidth=1.2, alpha=0.6)
         for entry, time in zip(part, times, strict=True):
             if entry["steps"] and not stochastic:
-                place = {"textcoords": "offset points", "xytext": (4, 5), "fontsize": 7.5, "color": _MUTED}
+                place = {"textcoords": "offset points", "xytext": (4, 5), "fontsize": 7.5, "color": MUTED}
                 right.annotate(str(entry["steps"]), (time, entry["ssim_change"]["mean"]), **place)
-    left.axhline(1.0, color=_MUTED, linewidth=0.8, linestyle=":")
-    right.axhline(0.0, color=_MUTED, linewidth=0.8, linestyle=":")
+    left.axhline(1.0, color=MUTED, linewidth=0.8, linestyle=":")
+    right.axhline(0.0, color=MUTED, linewidth=0.8, linestyle=":")
     for axis, label in (
         (left, "NMSE, multiple of one step's"),
         (right, "change in SSIM (numbers: steps)"),
@@ -70,7 +70,7 @@ def quality_and_latency(entries: Sequence[Mapping[str, Any]]) -> bytes:
         axis.xaxis.set_minor_formatter(NullFormatter())
         _dress(axis, "ms per map, one view unless configured", label)
     left.legend(frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def reliability(entries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any]) -> bytes:
@@ -81,13 +81,13 @@ def reliability(entries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any])
     """
     figure = Figure(figsize=(5.2, 4.2), dpi=200, facecolor="white", layout="constrained")
     axis = figure.subplots()
-    axis.plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, linestyle=":")
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     drawn = [e for e in entries if e["source"] == "members" and not e["recipe"]["pool_m"]]
     drawn = [e for e in drawn if e["recipe"]["num"] == recipe["num"]]
     chosen = [e for e in entries if e["recipe"] == recipe][:1]
     curves = [(f"{e['name']}, raw", e["raw_reliability"], "--") for e in drawn]
     curves += [(f"{e['name']}, fitted", e["reliability"], "-") for e in chosen]
-    for (label, points, style), color in zip(curves, _SERIES, strict=False):
+    for (label, points, style), color in zip(curves, SERIES, strict=False):
         levels = [point["level"] for point in points]
         held = [point["mean"] for point in points]
         axis.plot(levels, held, style, marker="o", markersize=3.5, linewidth=1.4, color=color, label=label)
@@ -97,15 +97,15 @@ def reliability(entries: Sequence[Mapping[str, Any]], recipe: Mapping[str, Any])
     axis.set(xlim=(0, 1), ylim=(0, 1))
     axis.legend(frameon=False, fontsize=7.5, loc="upper left")
     _dress(axis, "share of cells promised", "share of cells held")
-    return _png(figure)
+    return png(figure)
 
 
 def _dress(axis, x_label: str, y_label: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(True, color="#e6e8eb", linewidth=0.7)
-    axis.tick_params(colors=_MUTED, labelsize=8)
-    axis.set_xlabel(x_label, fontsize=9, color=_INK)
-    axis.set_ylabel(y_label, fontsize=9, color=_INK)
+    axis.tick_params(colors=MUTED, labelsize=8)
+    axis.set_xlabel(x_label, fontsize=9, color=INK)
+    axis.set_ylabel(y_label, fontsize=9, color=INK)
 
 
 def _markdown(found: Mapping[str, Any], command: str) -> str:

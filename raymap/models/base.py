@@ -124,7 +124,7 @@ def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bo
     ``compact``: half the size. Large weights are rounded to bfloat16, and equal tensors (an autoencoder that two stages
     share) are stored once; buffers and small weights stay float32.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -136,7 +136,8 @@ def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bo
         same_as = _repeated(state)
         state = {name: tensor for name, tensor in state.items() if name not in same_as}
         metadata = {"same_as": json.dumps(same_as)}
-    save_file(state, folder / WEIGHTS_FILE, metadata=metadata)
+    # Not save_file, whose files only their owner may read.
+    (folder / WEIGHTS_FILE).write_bytes(save(state, metadata=metadata))
     values = {"schema_version": SCHEMA_VERSION, **(run or {}), "model": model.config.model_dump(mode="json")}
     (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
@@ -152,9 +153,10 @@ def _repeated(state: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def weights_hash(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 of a model's weights: which training made it."""
-    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()[:16]
+def model_hash(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a model's weights and config: what it predicts, in one name."""
+    config = json.dumps(json.loads((folder / CONFIG_FILE).read_text())["model"], sort_keys=True)
+    return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes() + config.encode()).hexdigest()[:16]
 
 
 def load(folder: Path) -> Predictor:

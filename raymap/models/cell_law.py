@@ -1,7 +1,7 @@
 """A law for one cell at a time: gain from what physics says of the cell, and from nothing around it.
 
 A small network instead of a formula, because how free space, street and roof combine is not linear. It is fitted in
-seconds, knows no size of a map, and is both a floor that a network must clear and what a network can start from.
+a minute, knows no size of a map, and is both a floor that a network must clear and what a network can start from.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class CellLaw(Predictor):
 
     @torch.enable_grad()
     def _fit(self, cells: Tensor, generator: torch.Generator) -> None:
-        config, layers = self.config, self.layers.requires_grad_(True).train()
+        config, layers = self.config, self.layers.requires_grad_(True)
         for parameter in layers.parameters():
             if parameter.ndim > 1:
                 values = torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5

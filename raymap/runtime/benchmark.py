@@ -6,7 +6,6 @@ only what is missing, and every finished entry is on the page at once.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import re
@@ -144,7 +143,7 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
 def _train(job: MethodJob) -> Path:
     """The trained model; beside it ``training.json`` says the wall time and the commits of the code that trained."""
     before, is_scored = training(job.folder), (job.folder / "scores").exists()
-    kept = {"seconds": before["seconds"], "commits": before["commits"] or _tracked_commits(job)}
+    kept = dict(before)
     # Before the training rather than after, so that the part of a start that was killed is known too.
     if not (job.folder / ("model" if "outline" in job.stages else "map/model")).exists():
         kept["commits"] = [*dict.fromkeys([*kept["commits"], track.git_commit()])]
@@ -163,22 +162,7 @@ def training(folder: Path) -> dict:
     """``{"seconds", "commits"}`` of the training in a folder: 0.0 and none where nothing is known."""
     if (folder / TRAINING_FILE).is_file():
         return json.loads((folder / TRAINING_FILE).read_text())
-    old = folder / "seconds.json"  # how it was kept before commits were
-    return {"seconds": json.loads(old.read_text())["train"] if old.is_file() else 0.0, "commits": []}
-
-
-def _tracked_commits(job: MethodJob) -> list[str]:
-    """Commits that the runs of the job's stages began with, of trainings older than ``training.json``."""
-    from mlflow.exceptions import MlflowException
-
-    commits = []
-    for stage in job.stages:
-        remembered = job.folder / stage / track.RUN_FILE
-        if remembered.is_file():
-            tracker = track.Tracker(**json.loads(remembered.read_text()))
-            with contextlib.suppress(MlflowException, OSError):  # a store may be gone; its runs are then not known
-                commits.append(tracker.client.get_run(tracker.run_id).data.tags.get("git_commit", "unknown"))
-    return [*dict.fromkeys(commits)]
+    return {"seconds": 0.0, "commits": []}
 
 
 def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: Path) -> None:

@@ -169,7 +169,7 @@ def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
         [split for split in ("train", "val") if split in card.splits],
         DrawOutlines,
         drawn,
-        made_by=base.weights_hash(outline),
+        made_by=base.model_hash(outline),
         predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
         num_gpus=job.workers.gpus_each,
         dominant_path=job.outline.model.reads("dominant_path"),

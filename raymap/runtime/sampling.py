@@ -77,7 +77,7 @@ def run(study: Study) -> dict[str, Any]:
     return {
         "dataset": f"{card.name} ({card.fingerprint[:12]})",
         "split": study.split,
-        "model": f"{model.config.kind} ({base.weights_hash(Path(study.model))})",
+        "model": f"{model.config.kind} ({base.model_hash(Path(study.model))})",
         "commit": track.git_commit(),
         "hardware": track.hardware(),
         "num_maps": len(maps.batch),

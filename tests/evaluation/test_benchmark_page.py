@@ -32,8 +32,8 @@ def table(*trainings, study="methods", split="test", reference="base", **more):
 
 
 def write_all(path, *tables, **more):
-    about = {"size": "small", "commit": "abc", "hardware": "two cores", "command": "python x"}
-    return benchmark_page.write(path / "page.md", tables, **about, **more)
+    about = {"size": "small", "commit": "abc", "hardware": "two cores", "command": "python x", "outline_rule": (0.5, 1)}
+    return benchmark_page.write(path / "page.md", tables, **{**about, **more})
 
 
 def write(path, *trainings, **more):
@@ -81,7 +81,7 @@ def test_the_file_holds_what_is_returned_and_the_page_says_it(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "## Which outline helps: static maps\n" in page and "### San Francisco" in page and "    python x\n" in page
     line = next(line for line in page.splitlines() if line.startswith("| base |"))
-    assert "0.0440" in line and "4.00 dB" in line and "| 0.90 | 0.80 |" in line and "2.0 M" in line and "12 min" in line
+    assert "0.0440" in line and "4.00 dB" in line and "| 0.90 | 0.80 |" in line and "| 2 M |" in line and "12 min" in line
 
 
 def test_outline_columns_only_where_outlines_are_scored(tmp_path):
@@ -166,3 +166,9 @@ def test_the_code_of_every_training_is_named(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "| 1a | srm-base-0 |" in page and "| 1a, 2b+ | srm-ours-0 |" in page and "| not known | srm-ours-1 |" in page
     assert "    python x --only '^srm-base-0$'" in page
+
+
+@pytest.mark.parametrize(("num", "said"), [(5, "5"), (11_137, "11.1 k"), (6_710_000, "6.71 M")])
+def test_numbers_of_weights_are_said_in_three_digits(tmp_path, num, said):
+    write(tmp_path, rows("base", 0.04, parameters=num))
+    assert f"| {said} |" in (tmp_path / "page.md").read_text()

@@ -3,6 +3,7 @@ recipe, or by its default config if no recipe holds it."""
 
 import functools
 import inspect
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from raymap.data.batch import MapBatch
 from raymap.data.reader import batches
 from raymap.models import base
 from raymap.models.base import Predictor
+from raymap.models.radiodiff import RadioDiff
 
 NUM_STEPS = 30
 
@@ -175,6 +177,18 @@ def test_saves_and_loads_to_equal_predictions(model, batch, tmp_path):
     again = base.load(tmp_path / "model")
     assert again.config == model.config and not again.training
     assert_equal(said(again, batch, [3, 1, 4, 1]), said(model, batch, [3, 1, 4, 1]))
+
+
+def test_a_saved_model_is_readable_by_others_and_named_by_weights_and_settings(tmp_path):
+    config = RadioDiff.Config(widths=(32, 32), num_blocks=1, stem=8)
+    for name, changes in (("first", {}), ("slow", {"steps": 7})):
+        torch.manual_seed(0)
+        base.save(base.build(config.model_copy(update=changes)), tmp_path / name, {"name": name})
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    hashes = {name: base.model_hash(tmp_path / name) for name in ("first", "slow", "copy")}
+    assert hashes["first"] == hashes["copy"] != hashes["slow"], "how it is sampled is part of what it draws"
+    files = [tmp_path / "first" / name for name in (base.WEIGHTS_FILE, base.CONFIG_FILE)]
+    assert files[0].stat().st_mode == files[1].stat().st_mode
 
 
 def test_predicts_a_map_and_the_floor_inside_footprints(model, batch):

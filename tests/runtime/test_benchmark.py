@@ -188,22 +188,3 @@ def test_a_training_keeps_the_commits_of_all_its_parts(trained_by):
     assert first["commits"] == ["aaa", "bbb+"] and first["seconds"] > 0
     (trained_by.folder / "scores").mkdir()
     assert trained_by("ccc") == first  # finished and scored: this code has no part in it
-
-
-def test_a_training_older_than_its_commits_keeps_its_seconds(trained_by):
-    (trained_by.folder / "map/model").mkdir(parents=True)
-    (trained_by.folder / "scores").mkdir()
-    (trained_by.folder / "seconds.json").write_text('{"train": 61.5}')
-    assert trained_by("ccc") == {"seconds": 61.5, "commits": []}
-
-
-def test_commits_of_older_trainings_come_from_their_runs(trained_by, tmp_path):
-    (trained_by.folder / "map/model").mkdir(parents=True)
-    (trained_by.folder / "scores").mkdir()
-    state = {"uri": f"sqlite:///{tmp_path / 'mlflow.db'}", "run_id": ""}
-    for stage, commit in (("autoencoder", "old"), ("map", "old+")):
-        tracker = benchmark.track.Tracker(**state)
-        run = tracker.client.create_run("0", tags={"git_commit": commit})
-        (trained_by.folder / stage).mkdir(exist_ok=True)
-        (trained_by.folder / stage / "mlflow.json").write_text(json.dumps(state | {"run_id": run.info.run_id}))
-    assert trained_by("new")["commits"] == ["old", "old+"]
