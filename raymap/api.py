@@ -80,7 +80,7 @@ def predict(
     ``tile_cells``, ``overlap_cells``: a scene with a longer side is predicted in windows of at most ``tile_cells`` x
     ``tile_cells`` cells, blended over the cells they share (:func:`raymap.area.predict`). One pass is better and
     faster (docs/k2.md); windows bound the memory.
-    For a model that reads the dominant-path map it is computed, as long as all other inputs together take.
+    A model that reads the dominant-path map has it computed here; that takes as long as all its other inputs together.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
     length the model was trained on, if the number of seeds differs from the number of transmitters, for another
     precision, or if the windows do not move on.
@@ -97,8 +97,8 @@ def predict(
     num = max(1, min(BATCH_SIZE, area.MAX_CELLS // whole.building_m.size))
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     maps: list[RadioMap] = []
-    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    with torch.no_grad(), half, model.with_steps(steps):
+    rounded = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    with torch.no_grad(), rounded, model.with_steps(steps):
         for start in range(0, len(transmitters), num):
             chosen, drawn = transmitters[start : start + num], seeds[start : start + num]
             batch = from_scenes([whole] * len(chosen), chosen, dominant_path=model.config.reads("dominant_path"))

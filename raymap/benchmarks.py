@@ -32,6 +32,8 @@ _LEFT_OUT = {
     "no turns": ("turning",),
     "no street way": ("detour", "soft_detour", "turning"),
     "no roof loss": ("roof_loss", "roof_cascade"),
+    "no roof angles": ("roof_rise", "roof_fall"),
+    "no roofs": ("roof_loss", "roof_cascade", "roof_rise", "roof_fall"),
 }
 
 

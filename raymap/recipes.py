@@ -21,7 +21,7 @@ Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
 PHYSICS = (
     "line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow", "detour", "soft_detour",
-    "turning", "roof_loss", "roof_cascade", "vehicle_thickness",
+    "turning", "roof_loss", "roof_cascade", "roof_rise", "roof_fall", "vehicle_thickness",
 )  # fmt: skip
 
 

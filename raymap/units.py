@@ -71,6 +71,11 @@ def signal_from_amount(amount, middle):
     return 1.0 - 2.0 * middle / (amount + middle)
 
 
+def signal_from_angle_deg(angle_deg, middle_deg=15.0):
+    """An angle of either sign to (-1, 1): 0 for none, ±½ for ±``middle_deg``, never clipped."""
+    return angle_deg / (abs(angle_deg) + middle_deg)
+
+
 #: Height that maps to the middle of the network's range [m]; RadioMapSeer's buildings are all this high.
 MIDDLE_HEIGHT_M = 25.0
 

@@ -92,3 +92,10 @@ def test_numbers_arrays_and_tensors_are_converted_alike(convert):
     found = convert(torch.tensor(values))
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_angle_keeps_its_sign_and_is_never_clipped():
+    angles = np.array([-90.0, -15.0, 0.0, 1.0, 15.0, 90.0])
+    signal = units.signal_from_angle_deg(angles)
+    assert signal[[1, 2, 4]].tolist() == [-0.5, 0.0, 0.5]
+    assert (np.diff(signal) > 0).all() and (np.abs(signal) < 1).all()

@@ -17,7 +17,8 @@ from raymap.scene import Grid, RadioMap, Scene, Transmitter
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
-    "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade",
+    "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade", "roof_rise",
+    "roof_fall",
     "vehicle_thickness", "cell_size", "dominant_path", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
@@ -56,8 +57,8 @@ class MapBatch:
     ``thickness``, ``shadow``: buildings on the direct ray (``physics.obstruction``). ``detour``, ``soft_detour``: how
     much further the way through the streets is, and that through walls (``physics.eikonal``). ``turning``:
     by how much the shortest way through the streets turns (``physics.street_way``). ``roof_loss``,
-    ``roof_cascade``: loss over the roofs by two methods (``physics.roof_diffraction``). ``vehicle_thickness``: length
-    of the direct ray inside vehicles.
+    ``roof_cascade``: loss over the roofs by two methods, ``roof_rise``, ``roof_fall``: how steeply the way over them
+    leaves and arrives (``physics.roof_diffraction``). ``vehicle_thickness``: length of the direct ray inside vehicles.
     ``outline_predicted``: DM1's output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool,
     outdoors in the true map. ``cell_m``: length of a cell [m].
 
@@ -78,6 +79,8 @@ class MapBatch:
     turning: torch.Tensor | None = None
     roof_loss: torch.Tensor | None = None
     roof_cascade: torch.Tensor | None = None
+    roof_rise: torch.Tensor | None = None
+    roof_fall: torch.Tensor | None = None
     vehicle_thickness: torch.Tensor | None = None
     outline_predicted: torch.Tensor | None = None
     gain: torch.Tensor | None = None
@@ -253,7 +256,7 @@ def to_columns(scenes: Sequence[Scene], transmitters: Sequence[Transmitter]) -> 
 def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Adds what lies between the transmitter and each cell, each (B, H, W): ``line_of_sight`` bool, ``crossed``,
     ``thickness_m``, ``shadow_m``, ``detour_m`` (infinite where no way leads), ``soft_detour_m``, ``turning_deg`` (as
-    ``detour_m``), ``roof_loss_db``, ``roof_cascade_db``, ``vehicle_thickness_m``.
+    ``detour_m``), ``roof_loss_db``, ``roof_cascade_db``, ``roof_rise_deg``, ``roof_fall_deg``, ``vehicle_thickness_m``.
 
     From ``building_m`` and ``vehicle_m`` (B, H, W), ``tx_xyz_m`` (B, 3), ``cell_m`` (B,), ``frequency_hz`` (B,).
     """
@@ -273,6 +276,8 @@ def add_physics(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         "turning_deg": street_way.turning_batch(blocked, rows_cols),
         "roof_loss_db": over_roofs.bullington_db,
         "roof_cascade_db": over_roofs.cascaded_db,
+        "roof_rise_deg": over_roofs.rise_deg,
+        "roof_fall_deg": over_roofs.fall_deg,
         "vehicle_thickness_m": (
             obstruction.obstruction_batch(vehicle, rows_cols, cell_m).thickness_m
             if vehicle.any()
@@ -323,6 +328,9 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
     for name, column, middle in _AMOUNTS:
         if column in columns:
             rasters[name] = units.signal_from_amount(columns[column], middle)
+    for name in ("roof_rise", "roof_fall"):
+        if f"{name}_deg" in columns:
+            rasters[name] = units.signal_from_angle_deg(columns[f"{name}_deg"])
     if "gain_db" in columns:
         valid = columns["valid"].astype(bool)
         rasters["gain"] = units.signal_from_gain_db(np.where(valid, columns["gain_db"], units.GAIN_FLOOR_DB))

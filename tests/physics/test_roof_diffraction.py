@@ -48,6 +48,20 @@ def test_nothing_on_the_line_costs_nothing_and_buildings_are_left_out():
     assert (found[:, :10] == 0).all() and (found[:, 10] == 0).all() and (found[:, 11:] > 20).all()
 
 
+def test_the_string_over_a_wall_rises_and_falls_to_its_rims():
+    """Rims 38 and 42 m from the transmitter, the receiver 120 m away; 18.5 m above both ends."""
+    found = losses(street(20.0))
+    assert found.rise_deg[4, 30] == pytest.approx(np.degrees(np.arctan(18.5 / 38)), abs=1e-4)
+    assert found.fall_deg[4, 30] == pytest.approx(np.degrees(np.arctan(18.5 / (120 - 42))), abs=1e-4)
+    assert (found.rise_deg[:, :11] == 0).all() and (found.fall_deg[:, :11] == 0).all()
+
+
+def test_from_above_the_roofs_the_string_leaves_downwards():
+    found = losses(street(20.0), tx_m=50.0)
+    assert found.rise_deg[4, 12] == pytest.approx(-np.degrees(np.arctan(30 / 42)), abs=1e-4)
+    assert found.fall_deg[4, 12] > 60
+
+
 def test_the_cascade_is_the_deepest_edge_and_the_deepest_on_either_side():
     """Two walls: the first is the main edge of a cell behind both, the second the far one seen from its top."""
     building_m, cell_m = street(40.0), 4.0
