@@ -130,7 +130,7 @@ def _outline_study(half: K2Job) -> list[Entry]:
 
 
 def _physics_study(half: K2Job) -> list[Entry]:
-    """DM2 without one input after the other, on one DM1's outlines."""
+    """DM2 without one input after the other, on one DM1's outlines; last, both stages on cells of two sizes."""
     full = half.map.model
     models = {"all inputs": full}
     for name, gone in _LEFT_OUT.items():
@@ -140,16 +140,18 @@ def _physics_study(half: K2Job) -> list[Entry]:
     models["no law to start from"] = full.model_copy(update={"law": None})
     none = (*recipes.ENVIRONMENT, "outline_predicted")
     models["outline, no physics"] = full.model_copy(update={"inputs": none, "law": None})
+    # Another set of inputs cannot start from DM1's denoiser, so none does.
+    cold = half.model_copy(update={"warm_start": False})
+    several = Entry(method="cells of two sizes", studies=("physics",), job=recipes.of_several_cells(cold))
     return [
         Entry(
             method=name,
             studies=("physics",),
-            # Another set of inputs cannot start from DM1's denoiser, so none does.
-            job=half.model_copy(update={"map": half.map.model_copy(update={"model": model}), "warm_start": False}),
+            job=cold.model_copy(update={"map": half.map.model_copy(update={"model": model})}),
             outline_of="outline k_log",
         )
         for name, model in models.items()
-    ]
+    ] + [several]
 
 
 def _diffusion_study(half: K2Job) -> list[Entry]:

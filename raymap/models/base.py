@@ -159,6 +159,13 @@ def model_hash(folder: Path) -> str:
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes() + config.encode()).hexdigest()[:16]
 
 
+def is_saved(folder: Path, config: ModelConfig) -> bool:
+    """Whether ``folder`` holds a model of exactly this config."""
+    if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+        return False
+    return json.loads((folder / CONFIG_FILE).read_text()).get("model") == config.model_dump(mode="json")
+
+
 def load(folder: Path) -> Predictor:
     """Rebuild a model from a folder written by :func:`save`, for evaluation, in float32; runs no code from the files.
 

@@ -179,14 +179,18 @@ def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
 def fit_laws(
     data: str, split: str, laws: Mapping[str, type[base.Predictor]], out: Path, *, again: bool = True
 ) -> dict[str, str]:
-    """Fit and save ``laws`` (name -> class) on a split; name -> folder. ``again``: also those that ``out`` holds."""
+    """Fit and save ``laws`` (name -> class) on a split; name -> folder.
+
+    ``again``: also those that ``out`` holds, fitted by the same settings.
+    """
     folders = {}
     for name, kind in laws.items():
-        folder = out / kind.Config.model_fields["kind"].default
+        config = kind.Config()
+        folder = out / config.kind
         folders[name] = str(folder)
-        if not again and (folder / base.WEIGHTS_FILE).is_file():
+        if not again and base.is_saved(folder, config):
             continue
-        floor = kind(kind.Config())
+        floor = kind(config)
         floor.prepare(shards.batches(shards.stream(data, split), 64))
         base.save(floor, folder)
     return folders

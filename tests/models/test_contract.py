@@ -187,6 +187,7 @@ def test_a_saved_model_is_readable_by_others_and_named_by_weights_and_settings(t
     shutil.copytree(tmp_path / "first", tmp_path / "copy")
     hashes = {name: base.model_hash(tmp_path / name) for name in ("first", "slow", "copy")}
     assert hashes["first"] == hashes["copy"] != hashes["slow"], "how it is sampled is part of what it draws"
+    assert base.is_saved(tmp_path / "first", config) and not base.is_saved(tmp_path / "slow", config)
     files = [tmp_path / "first" / name for name in (base.WEIGHTS_FILE, base.CONFIG_FILE)]
     assert files[0].stat().st_mode == files[1].stat().st_mode
 
