@@ -51,17 +51,20 @@ def _follow(blocked, order, row, column, length, turned, bend):
     ``length`` of the way [cells], how much it has ``turned`` [rad], flat index of the cell of its last ``bend``.
     """
     height, width = blocked.shape
+    tried = np.empty(18, np.int64)
     for _ in range(2):
         for index in order:
             r, c = index // width, index % width
+            tried[0], tried[1], num = index, bend[r, c], 2
             for near_r in range(max(r - 1, 0), min(r + 2, height)):
                 for near_c in range(max(c - 1, 0), min(c + 2, width)):
-                    near = near_r * width + near_c
-                    if near == index or length[near_r, near_c] == np.inf:
+                    if length[near_r, near_c] == np.inf:
                         continue
-                    for candidate in (bend[near_r, near_c], near):
-                        if candidate < 0 or candidate == index:
+                    for candidate in (bend[near_r, near_c], near_r * width + near_c):
+                        if candidate < 0 or _holds(tried, num, candidate):
                             continue
+                        tried[num] = candidate
+                        num += 1
                         at_r, at_c = candidate // width, candidate % width
                         total = length[at_r, at_c] + np.hypot(r - at_r, c - at_c)
                         if total > length[r, c] + _TIE_CELLS:
@@ -74,6 +77,14 @@ def _follow(blocked, order, row, column, length, turned, bend):
                         if total < length[r, c] - _TIE_CELLS or turned[at_r, at_c] + turn < turned[r, c]:
                             length[r, c], turned[r, c] = total, turned[at_r, at_c] + turn
                             bend[r, c] = candidate
+
+
+@njit(cache=True, nogil=True)
+def _holds(values, num, wanted):
+    for index in range(num):  # noqa: SIM110  (numba takes no generator)
+        if values[index] == wanted:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)
