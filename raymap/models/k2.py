@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import torch
 from pydantic import model_validator
 from torch import Tensor
 
@@ -57,10 +58,19 @@ class K2(Predictor):
 
     def predict_all(self, batch: MapBatch, seeds: Sequence[int]) -> dict[str, Tensor]:
         batch = batch.blind()
-        outline = self.outline.predict(batch, seeds)
+        law = self.outline.by_law(batch) if self._is_law_shared() else None
+        outline = self.outline.predict(batch, seeds, law)
         # Seeds of their own, or DM2 would start from the very noise that drew its outline.
-        gain = self.map.predict(batch.with_outline(outline), further_seeds(seeds, "map"))
+        gain = self.map.predict(batch.with_outline(outline), further_seeds(seeds, "map"), law)
         return {"gain": gain, "outline": outline}
+
+    def _is_law_shared(self) -> bool:
+        """Whether both stages have the same law, as they do unless one was trained from other inputs."""
+        one, other = self.outline.law, self.map.law
+        if one is None or other is None or one.config != other.config:
+            return False
+        values = other.state_dict()
+        return all(torch.equal(value, values[name]) for name, value in one.state_dict().items())
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         """(B, 1, H, W) in [-1, 1]."""

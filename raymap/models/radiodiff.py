@@ -155,14 +155,14 @@ class RadioDiff(Predictor):
         first = list(islice(batches, 32))
         if self.law is not None and not self.law.fitted:
             self.law.prepare(chain(first, batches))
-        latents = torch.cat([self._encode(batch) - self._offset(batch, self._by_law(batch)) for batch in first])
+        latents = torch.cat([self._encode(batch) - self._offset(batch, self.by_law(batch)) for batch in first])
         self.latent_mean.copy_(latents.mean(dim=(0, 2, 3), keepdim=True))
         self.latent_std.copy_((latents - self.latent_mean).square().mean().sqrt().clamp_min(1e-3))
 
     def _encode(self, batch: MapBatch) -> Tensor:
         return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()
 
-    def _by_law(self, batch: MapBatch) -> Tensor | None:
+    def by_law(self, batch: MapBatch) -> Tensor | None:
         """(B, 1, H, W), the law's map, which turns with the scene; None without a law."""
         return None if self.law is None else self.law.predict(batch, ())
 
@@ -177,7 +177,7 @@ class RadioDiff(Predictor):
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         with torch.no_grad():
-            law = self._by_law(batch)
+            law = self.by_law(batch)
             z0 = (self._encode(batch) - self._offset(batch, law) - self.latent_mean) / self.latent_std
         noise = torch.randn_like(z0)
         t = diffusion.draw_times(len(batch), self.config.times, z0.device)
@@ -194,13 +194,14 @@ class RadioDiff(Predictor):
         return lambda z_t, t: self.unet(z_t, t, condition)
 
     @torch.no_grad()
-    def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
+    def predict(self, batch: MapBatch, seeds: Sequence[int], law: Tensor | None = None) -> Tensor:
         """(B, 1, H, W) in [-1, 1]; gain inside footprints is the floor. Raises ValueError for another cell size.
 
         With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
+        ``law``: (B, 1, H, W), the map of this model's law (:meth:`by_law`) where it is known already.
         """
         batch = batch.blind()
-        law = self._by_law(batch)
+        law = self.by_law(batch) if law is None else law
         drawn = [
             symmetry(self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code)), code)
             for code in MIRRORS[self.sampling.views]

@@ -7,6 +7,7 @@ import torch
 
 from raymap import diffusion
 from raymap.models.base import further_seeds
+from raymap.models.cell_law import CellLaw
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
@@ -139,3 +140,20 @@ def test_there_is_nothing_to_step(model, batch):
     assert model.parts() == {}
     with pytest.raises(TypeError, match="K2 has no training loss"):
         model(batch)
+
+
+def test_one_law_of_both_stages_is_computed_once_and_two_laws_twice(batch, monkeypatch):
+    law = CellLaw.Config(inputs=("log_distance", "line_of_sight"), width=4)
+    model = awake(
+        K2(K2.Config(outline=OUTLINE.model_copy(update={"law": law}), map=MAP.model_copy(update={"law": law})))
+    )
+    computed, predict = [], CellLaw.predict
+    monkeypatch.setattr(CellLaw, "predict", lambda self, *given: computed.append(self) or predict(self, *given))
+    apart = model.predict_all(batch, range(4))
+    assert [*map(id, computed)] == [id(model.outline.law), id(model.map.law)]
+    model.map.law.load_state_dict(model.outline.law.state_dict())
+    together = model.predict_all(batch, range(4))
+    assert len(computed) == 3
+    seeds = further_seeds(range(4), "map")
+    assert torch.equal(together["gain"], model.map.predict(batch.blind().with_outline(together["outline"]), seeds))
+    assert not torch.equal(together["gain"], apart["gain"])
