@@ -198,7 +198,7 @@ def radiodiff(size: Size) -> LatentJob:
     """RadioDiff as published, with K2's networks and budget: buildings, vehicles and transmitter, nothing else.
 
     DM1's steps go to the one stage there is. But for the paper's own size it predicts the mean over four mirrored
-    views, which takes off 7 % of its NMSE and nothing of K2's (docs/k2.md). Raises ValueError for an unknown size.
+    views, which helps it and does nothing for K2. Raises ValueError for an unknown size.
     """
     whole = k2(size)
     changes = {"inputs": ENVIRONMENT, "law": None, "views": 1 if size == "paper" else 4}

@@ -21,6 +21,7 @@ from raymap.config import Settings
 from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
+from raymap.models import base
 from raymap.runtime import benchmark_examples, track
 from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
 from raymap.runtime.method import MethodJob, make_dataset, train
@@ -172,6 +173,7 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
         return
     data = job.resolved_data
     laws = fit_laws(data.folder, "train", LAWS, laws_folder, again=False) if entry.is_drawn else {}
+    laws |= _own_law(entry, job, model)
     rows = score_rows(
         {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
     )
@@ -179,6 +181,16 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
     out.parent.mkdir(exist_ok=True)
     with whole(out) as temporary:
         rows.assign(seed=entry.seed).to_parquet(temporary, index=False)
+
+
+def _own_law(entry: Entry, job: MethodJob, model: Path) -> dict[str, str]:
+    """The law that a method's networks start from, as a row of its own: what they add to it is what they learned."""
+    trained = base.load(model)
+    law = getattr(getattr(trained, "map", trained), "law", None)
+    if law is None or not entry.is_drawn:
+        return {}
+    base.save(law, job.folder / "law")
+    return {f"{entry.method}, its law alone": str(job.folder / "law")}
 
 
 def write_page(benchmark: Benchmark) -> dict:

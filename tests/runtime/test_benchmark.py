@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 
 from raymap import benchmarks, recipes
 from raymap.config import Run
@@ -131,7 +132,11 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     found = benchmark.run(chosen, "srm-(regression-0|true-outline)")
     assert DatasetCard.load(chosen.data("srm")).kind == "srm"
     by_study = {table["study"]: table for table in found["tables"] if table["split"] == "test"}
-    assert list(by_study["methods"]["methods"])[-1] == "Regression" and "Free space" in by_study["methods"]["methods"]
+    assert list(by_study["methods"]["methods"])[-2:] == ["Regression, its law alone", "Regression"]
+    assert "Free space" in by_study["methods"]["methods"]
+    law = base.load(chosen.folder / "srm-regression-0" / "law")
+    whole = base.load(chosen.folder / "srm-regression-0" / "map" / "model")
+    assert all(torch.equal(value, law.state_dict()[name]) for name, value in whole.law.state_dict().items())
     assert list(by_study["outline"]["methods"]) == ["true outline (oracle)"]
     assert by_study["methods"]["methods"]["Regression"]["minutes"] > 0
     assert json.loads((tmp_path / "page.json").read_text()) == found
