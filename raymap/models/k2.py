@@ -58,13 +58,13 @@ class K2(Predictor):
 
     def predict_all(self, batch: MapBatch, seeds: Sequence[int]) -> dict[str, Tensor]:
         batch = batch.blind()
-        law = self.outline.by_law(batch) if self._is_law_shared() else None
+        law = self.outline.by_law(batch) if self.is_law_shared() else None
         outline = self.outline.predict(batch, seeds, law)
         # Seeds of their own, or DM2 would start from the very noise that drew its outline.
         gain = self.map.predict(batch.with_outline(outline), further_seeds(seeds, "map"), law)
         return {"gain": gain, "outline": outline}
 
-    def _is_law_shared(self) -> bool:
+    def is_law_shared(self) -> bool:
         """Whether both stages have the same law, as they do unless one was trained from other inputs."""
         one, other = self.outline.law, self.map.law
         if one is None or other is None or one.config != other.config:

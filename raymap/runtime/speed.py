@@ -183,6 +183,8 @@ def prediction(model: K2, batch: MapBatch, precision: str, repeats: int, clock: 
         stages = {}
         for name, stage in {"outline": model.outline, "map": model.map}.items():
             works = dict(_parts(stage, outlined))
+            if stage is model.map and model.is_law_shared():
+                del works["law"]
             times = seconds(works, repeats, clock)
             stages[name] = {
                 part: {"times": _times(stage, part), "flop": flops(work), "seconds": min(times[part])}
@@ -192,15 +194,20 @@ def prediction(model: K2, batch: MapBatch, precision: str, repeats: int, clock: 
 
 
 def _times(stage: RadioDiff, part: str) -> int:
-    """How often one prediction does a part. What the gain is relative to is decoded, too."""
-    views, of_gain = stage.config.views, stage.law is not None and stage.config.target == "gain"
+    """How often one prediction does a part. What the gain is relative to is encoded and decoded once, too."""
+    views = stage.config.views
     times = {
         "condition": views,
         "U-Net, one call": views * stage.config.steps,
         "law": 1,
-        "decode": views * (1 + of_gain),
+        "encode": 1,
+        "decode": views + _is_relative(stage),
     }
     return times[part]
+
+
+def _is_relative(stage: RadioDiff) -> bool:
+    return stage.law is not None and stage.config.target == "gain"
 
 
 def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -213,6 +220,8 @@ def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[]
     yield "U-Net, one call", lambda: stage.unet(z, t, condition)
     if stage.law is not None:
         yield "law", lambda: stage.law.predict(batch, ())
+    if _is_relative(stage):
+        yield "encode", lambda: stage.autoencoder.encode(law, batch.outdoor)
     yield "decode", lambda: stage.autoencoder.decode(z)
 
 
