@@ -54,7 +54,7 @@ class Job(Settings):
 def latency(job: Job, method: K2Job, clock: speed.Clock) -> dict:
     """Ours and the published network in both precisions."""
     model = base.load(job.model) if job.model else base.build(method.model()).eval()
-    scene = generated.city(0, Grid((SIDE, SIDE), model.map.config.cell_m))
+    scene = generated.city(0, Grid((SIDE, SIDE), model.cell_m))
     places, dominant_path = sites.place(scene, 1, 0), model.config.reads("dominant_path")
     inputs = {"inputs": lambda: from_scenes([scene], places, dominant_path=dominant_path)}
     inputs_s = min(speed.seconds(inputs, job.repeats, clock)["inputs"])

@@ -20,17 +20,15 @@ from pydantic import Field
 
 import raymap
 from raymap.config import Settings, from_command_line
-from raymap.data import sites
+from raymap.data import schema, sources
 from raymap.data.batch import from_scenes, to_radio_maps
+from raymap.data.sources import MapPlan
 from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.metrics import score_maps
 from raymap.models.base import Predictor
-from raymap.propagation import city, dominant_path
+from raymap.propagation import city
 from raymap.runtime import track
-from raymap.scene import Grid, RadioMap, Scene, Transmitter
-
-#: Crops outside of these shares of built cells are left out, as in the benchmark.
-BUILT = (0.08, 0.70)
+from raymap.scene import RadioMap, Scene, Transmitter
 
 
 class Job(Settings):
@@ -50,36 +48,28 @@ class Job(Settings):
     out: Path | None = Field(None, description="JSON file to write")
 
 
-def crops(job: Job, shape: str, factor: int) -> list[Scene]:
-    """Scenes on the fine grid. Raises ValueError for what is no shape, and for one that the city has no crop of."""
-    grid, height_m = city.heights(job.city, job.solve_cell_m)
+def plan(job: Job, shape: str, cell_m: float) -> MapPlan:
+    """How the maps of a shape are made. Raises ValueError for what is no shape, and for cells that do not fit."""
     if shape == "whole":
-        rows, columns = (size // factor * factor for size in grid.shape)
+        grid, _height_m = city.heights(job.city, job.solve_cell_m)
+        rows, columns = (int(length_m / cell_m) for length_m in grid.size_m)
     else:
         try:
-            rows, columns = (int(size) * factor for size in shape.split("x"))
+            rows, columns = map(int, shape.split("x"))
         except ValueError:
             raise ValueError(f"shape {shape!r} must be like 64x128 (rows x columns), or 'whole'") from None
-    found = []
-    for top in range(0, grid.shape[0] - rows + 1, max(rows // 2, 1)):
-        for left in range(0, grid.shape[1] - columns + 1, max(columns // 2, 1)):
-            crop_m = height_m[top : top + rows, left : left + columns]
-            if BUILT[0] <= (crop_m > 0).mean() <= BUILT[1]:
-                found.append(Scene(f"{job.city}/{top}/{left}", Grid((rows, columns), job.solve_cell_m), crop_m.copy()))
+    return MapPlan(name="sizes", shape=(rows, columns), cell_m=cell_m, solve_cell_m=job.solve_cell_m)
+
+
+def cases(job: Job, shape: str, cell_m: float) -> Iterator[tuple[Scene, Transmitter, RadioMap]]:
+    """Scenes and true maps as the benchmark makes them. Raises ValueError for a shape that the city has no crop of."""
+    made = plan(job, shape, cell_m)
+    stride_m = max(min(made.shape) // 2, 1) * cell_m
+    found = city.tiles(job.city, job.solve_cell_m, made.solve_grid.size_m, stride_m)
     if not found:
-        raise ValueError(f"{job.city} has no crop of {shape} cells of {factor * job.solve_cell_m:g} m")
-    chosen = np.linspace(0, len(found) - 1, min(job.max_scenes, len(found))).round().astype(int)
-    return [found[index] for index in chosen]
-
-
-def cases(job: Job, shape: str, factor: int) -> Iterator[tuple[Scene, Transmitter, RadioMap]]:
-    """Scene and true map on the model's cells."""
-    for fine in crops(job, shape, factor):
-        coarse = fine.coarsen(factor)
-        # Outdoors on both grids, so that no transmitter has to move.
-        either_m = np.maximum(fine.building_m, np.kron(coarse.building_m, np.ones((factor, factor), np.float32)))
-        for place in sites.place(Scene(fine.name, fine.grid, either_m), job.num_tx, seed=0):
-            yield coarse, place, dominant_path.solve(fine, place).coarsen(factor, coarse.outdoor)
+        raise ValueError(f"{job.city} has no crop of {shape} cells of {cell_m:g} m")
+    for index in np.linspace(0, len(found) - 1, min(job.max_scenes, len(found))).round().astype(int):
+        yield from map(schema.nouns, sources.scene_rows(found[index], job.num_tx, made))
 
 
 def ways(job: Job, model: Predictor, scene: Scene) -> dict[str, Callable[[Transmitter], RadioMap]]:
@@ -96,21 +86,20 @@ def ways(job: Job, model: Predictor, scene: Scene) -> dict[str, Callable[[Transm
     longest = max(scene.grid.shape)
     found = {"one pass": by_model(max(longest, 64) + model.multiple, 0)}
     found |= {f"windows of {w}": by_model(w, job.overlap_cells) for w in job.windows if w < longest}
-    law = getattr(getattr(model, "map", model), "law", None)
+    law = model.own_law
     return found if law is None else {**found, "its law alone": by_law}
 
 
 def study(job: Job) -> dict:
     """Scores and seconds of every shape by every way."""
     model = raymap.load(job.model)
-    cell_m = job.cell_m or getattr(model, "map", model).config.cell_m
-    factor = round(cell_m / job.solve_cell_m)
-    if factor < 1 or abs(factor * job.solve_cell_m - cell_m) > 1e-9 * cell_m:
-        raise ValueError(f"cells of {cell_m:g} m are no multiple of solve_cell_m={job.solve_cell_m:g} m")
+    cell_m = job.cell_m or model.cell_m
+    if cell_m is None:
+        raise ValueError("a law is for cells of any length: say which with --cell_m")
     tables = []
     for shape in job.shapes:
         rows: dict[str, list[tuple[str, dict, float]]] = {}
-        for scene, place, truth in cases(job, shape, factor):
+        for scene, place, truth in cases(job, shape, cell_m):
             for name, predict in ways(job, model, scene).items():
                 begun = time.perf_counter()
                 gain_db = predict(place).gain_db
@@ -130,7 +119,7 @@ def _summary(found: list[tuple[str, dict, float]]) -> dict:
     return {
         "nmse": clustered_mean([one["raw/all/nmse"] for one in scores], names),
         "rmse_db": clustered_mean([one["raw/outdoor/rmse_db"] for one in scores], names),
-        # The first call of a shape compiles and allocates.
+        # Not the mean: the first call of a shape compiles and allocates.
         "seconds": float(np.median(seconds)),
     }
 

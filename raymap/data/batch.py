@@ -17,8 +17,7 @@ from raymap.scene import Grid, RadioMap, Scene, Transmitter
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
-    "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade", "roof_rise",
-    "roof_fall",
+    "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade", "roof_rise", "roof_fall",
     "vehicle_thickness", "cell_size", "dominant_path", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...

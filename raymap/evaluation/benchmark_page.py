@@ -169,7 +169,7 @@ def _in_short(found: Mapping) -> list[str]:
     tables = [table for table in found["tables"] if table["study"] == "methods"]
     if tables:
         lines += [
-            f"| maps | towns | least NMSE | NMSE | of {tables[0]['reference']}'s | next | NMSE |",
+            f"| maps | towns | least NMSE | NMSE | ÷ {tables[0]['reference']} | next | NMSE |",
             "|---" * 7 + "|",
         ]
     for table in tables:
@@ -196,7 +196,7 @@ def _how_to_read(found: Mapping) -> list[str]:
         "- Scores are means over maps and seeds, on the raw grey scale (g = 0 … 1 is -147 … -47 dB) over all pixels,",
         "  buildings included. In brackets: 95 % intervals, clustered by scene. NMSE = Σ(ĝ - g)² / Σg². NMSE and RMSE",
         "  are better when lower, SSIM and PSNR when higher.",
-        "- *of …'s* is the mean NMSE as a multiple of the named row's, paired by map: 0.60 is 40 % less error, and an",
+        "- *÷ …* is the mean NMSE as a multiple of the named row's, paired by map: 0.60 is 40 % less error, and an",
         "  interval that holds 1 does not tell the two apart. It is the comparison to trust, also where intervals of",
         "  a chart overlap; there a dotted line goes through the named row.",
         f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
@@ -235,7 +235,7 @@ def _commands(found: Mapping) -> list[str]:
 
 def _table(table: Mapping) -> list[str]:
     outlined = any("outline" in scores for scores in table["methods"].values())
-    head = ["method", "NMSE", f"of {table['reference']}'s", "RMSE", "SSIM", "PSNR"]
+    head = ["method", "NMSE", f"÷ {table['reference']}", "RMSE", "SSIM", "PSNR"]
     head += ["DTC", "DTIoU"] if outlined else []
     head += ["ms per map", "calls", "weights", "trained", "seeds"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -95,6 +95,16 @@ class Predictor(nn.Module):
         return 1
 
     @property
+    def own_law(self) -> Predictor | None:
+        """The law that the model's networks start from, None without one."""
+        return getattr(self, "law", None)
+
+    @property
+    def cell_m(self) -> float | None:
+        """Length of the cells that the model was trained on [m], None if it knows no size."""
+        return getattr(self.config, "cell_m", None)
+
+    @property
     def factor(self) -> int:
         """Cells along one side that the model folds into one: its config's ``patch``, 1 without."""
         return int(getattr(self.config, "patch", 1))

@@ -84,5 +84,13 @@ class K2(Predictor):
             yield
 
     @property
+    def own_law(self) -> Predictor | None:
+        return self.map.own_law
+
+    @property
+    def cell_m(self) -> float:
+        return self.config.map.cell_m
+
+    @property
     def network_calls(self) -> int:
         return self.outline.network_calls + self.map.network_calls

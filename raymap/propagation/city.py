@@ -63,26 +63,28 @@ def heights(name: str, cell_m: float = 1.0) -> tuple[Grid, np.ndarray]:
 def tiles(
     name: str,
     cell_m: float = 1.0,
-    size_m: float = 256.0,
+    size_m: float | tuple[float, float] = 256.0,
     stride_m: float = 128.0,
     built: tuple[float, float] = (0.08, 0.70),
 ) -> list[Scene]:
-    """Square crops of a city whose built fraction lies within ``built`` (both ends included).
+    """Crops of a city whose built fraction lies within ``built`` (both ends included).
 
-    The crops are ``size_m`` wide and start every ``stride_m`` from the north-west corner; those that would reach over
-    the edge are left out. With a stride below the size neighbours overlap, so split by city or by distance, never by
+    The crops are squares of side ``size_m``, or of (height, width), and start every ``stride_m`` from the north-west
+    corner; those that would reach over the edge are left out. With a stride below the size neighbours overlap, so split by city or by distance, never by
     tile. Names count strides: ``munich/r03c05``. Raises ValueError if size or stride is no multiple of the cell, and
     whatever :func:`heights` raises.
     """
-    grid, height_m = heights(name, cell_m)
-    size, stride = (_cells(what, length_m, cell_m) for what, length_m in (("size_m", size_m), ("stride_m", stride_m)))
+    grid, city_m = heights(name, cell_m)
+    height_m, width_m = size_m if isinstance(size_m, tuple) else (size_m, size_m)
+    rows, columns = (_cells("size_m", length_m, cell_m) for length_m in (height_m, width_m))
+    stride = _cells("stride_m", stride_m, cell_m)
     scenes = []
-    for i, row in enumerate(range(0, grid.shape[0] - size + 1, stride)):
-        for j, column in enumerate(range(0, grid.shape[1] - size + 1, stride)):
-            crop_m = height_m[row : row + size, column : column + size]
+    for i, row in enumerate(range(0, grid.shape[0] - rows + 1, stride)):
+        for j, column in enumerate(range(0, grid.shape[1] - columns + 1, stride)):
+            crop_m = city_m[row : row + rows, column : column + columns]
             if built[0] <= (crop_m > 0).mean() <= built[1]:
                 origin_m = (grid.origin_m[0] + column * grid.cell_m, grid.origin_m[1] + row * grid.cell_m)
-                tile = Grid((size, size), grid.cell_m, origin_m)
+                tile = Grid((rows, columns), grid.cell_m, origin_m)
                 scenes.append(Scene(f"{name}/r{i:02d}c{j:02d}", tile, crop_m.copy()))
     return scenes
 

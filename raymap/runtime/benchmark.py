@@ -185,9 +185,8 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
 
 def _own_law(entry: Entry, job: MethodJob, model: Path) -> dict[str, str]:
     """The law that a method's networks start from, as a row of its own: what they add to it is what they learned."""
-    trained = base.load(model)
-    law = getattr(getattr(trained, "map", trained), "law", None)
-    if law is None or not entry.is_drawn:
+    law = base.load(model).own_law if entry.is_drawn else None
+    if law is None:
         return {}
     base.save(law, job.folder / "law")
     return {f"{entry.method}, its law alone": str(job.folder / "law")}

@@ -181,7 +181,7 @@ def fit_laws(
 ) -> dict[str, str]:
     """Fit and save ``laws`` (name -> class) on a split; name -> folder.
 
-    ``again``: also those that ``out`` holds, fitted by the same settings.
+    Without ``again`` those that ``out`` already holds, of the same settings, are kept as they are.
     """
     folders = {}
     for name, kind in laws.items():

@@ -211,7 +211,7 @@ def _is_relative(stage: RadioDiff) -> bool:
 
 
 def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[], object]]]:
-    law = None if stage.law is None else stage.law.predict(batch, ())
+    law = stage.by_law(batch)
     rasters = stack(batch, stage.config.inputs, law)
     condition = stage.unet.condition(rasters)
     height, width = (size // stage.autoencoder.factor for size in rasters.shape[-2:])
@@ -219,7 +219,7 @@ def _parts(stage: RadioDiff, batch: MapBatch) -> Iterator[tuple[str, Callable[[]
     yield "condition", lambda: stage.unet.condition(rasters)
     yield "U-Net, one call", lambda: stage.unet(z, t, condition)
     if stage.law is not None:
-        yield "law", lambda: stage.law.predict(batch, ())
+        yield "law", lambda: stage.by_law(batch)
     if _is_relative(stage):
         yield "encode", lambda: stage.autoencoder.encode(law, batch.outdoor)
     yield "decode", lambda: stage.autoencoder.decode(z)

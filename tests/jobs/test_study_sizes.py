@@ -47,7 +47,7 @@ def test_other_cells_are_for_models_that_are_told(model):
     [
         (["--shapes", '["64"]'], "shape '64' must be like 64x128"),
         (["--shapes", '["4000x4000"]'], "san_francisco has no crop of 4000x4000 cells of 8 m"),
-        (["--solve_cell_m", "3"], "cells of 8 m are no multiple of solve_cell_m=3 m"),
+        (["--solve_cell_m", "3"], "cell_m=8 m must be a multiple of solve_cell_m=3 m"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(model, changes, message):

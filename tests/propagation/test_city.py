@@ -162,3 +162,11 @@ def test_tiles_at_other_cells():
     assert len(names) >= len(fine) - 1
     with pytest.raises(ValueError, match="stride_m"):
         city.tiles("etoile", cell_m=3.0, size_m=255.0, stride_m=100.0)
+
+
+def test_tiles_may_be_wider_than_high():
+    squares = {tile.name: tile for tile in city.tiles("munich", 4.0, 256.0, 128.0, built=(0.0, 1.0))}
+    wide = city.tiles("munich", 4.0, (256.0, 512.0), 128.0, built=(0.0, 1.0))
+    assert wide and {tile.grid.shape for tile in wide} == {(64, 128)}
+    for tile in wide:
+        np.testing.assert_array_equal(tile.building_m[:, :64], squares[tile.name].building_m)
