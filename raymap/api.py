@@ -78,8 +78,8 @@ def predict(
     ``precision``: of the networks' products; "bf16" is faster on GPUs and on CPUs that have it, within a few tenths of
     a decibel.
     ``tile_cells``, ``overlap_cells``: a scene with a longer side is predicted in windows of at most ``tile_cells`` x
-    ``tile_cells`` cells, blended over the cells they share (:func:`raymap.area.predict`). One pass is better,
-    but windows bound the memory (docs/k2.md).
+    ``tile_cells`` cells, blended over the cells they share (:func:`raymap.area.predict`). One pass is no worse
+    (docs/k2.md); windows bound the memory.
     A model that reads the dominant-path map has it computed here; that takes as long as all its other inputs together.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
     length the model was trained on, if the number of seeds differs from the number of transmitters, for another

@@ -70,9 +70,9 @@ def tiles(
     """Crops of a city whose built fraction lies within ``built`` (both ends included).
 
     The crops are squares of side ``size_m``, or of (height, width), and start every ``stride_m`` from the north-west
-    corner; those that would reach over the edge are left out. With a stride below the size neighbours overlap, so split by city or by distance, never by
-    tile. Names count strides: ``munich/r03c05``. Raises ValueError if size or stride is no multiple of the cell, and
-    whatever :func:`heights` raises.
+    corner; those that would reach over the edge are left out. With a stride below the size neighbours overlap, so split
+    by city or by distance, never by tile. Names count strides: ``munich/r03c05``. Raises ValueError if size or stride
+    is no multiple of the cell, and whatever :func:`heights` raises.
     """
     grid, city_m = heights(name, cell_m)
     height_m, width_m = size_m if isinstance(size_m, tuple) else (size_m, size_m)
