@@ -15,9 +15,13 @@ from raymap.runtime.method import K2Job, LatentJob, MethodJob
 MethodT = TypeVar("MethodT", bound=MethodJob)
 ModelT = TypeVar("ModelT", RadioDiff.Config, Regression.Config)
 
+#: The row whose autoencoder, and DM1 where there is one, the studies share.
+_LENDER = "outline k_log"
+#: The same outlines, its DM2 trained from nothing: all of the study of the inputs can do so.
+_COLD = "outline k_log, cold start"
 #: The rows that the tables of the benchmark are told as multiples of.
 _REFERENCES: dict[Study, str] = {
-    "methods": "RadioDiff", "outline": "no outline", "physics": "all inputs", "diffusion": "no outline",
+    "methods": "RadioDiff", "outline": "no outline", "physics": _COLD, "diffusion": "no outline",
     "law": "law: all inputs",
 }  # fmt: skip
 _INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
@@ -117,22 +121,26 @@ def _seeing_dominant_path(model: ModelT) -> ModelT:
 
 def _outline_study(half: K2Job) -> list[Entry]:
     """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not."""
-    jobs: dict[str, MethodJob] = {}
-    for kind in _INDICATORS:
-        data = half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})
-        jobs[f"outline {kind}"] = half.model_copy(update={"data": data})
-    jobs["outline k_log, cold start"] = half.model_copy(update={"warm_start": False})
-    jobs["no outline"] = _single(half)
+    jobs = {
+        f"outline {kind}": half.model_copy(
+            update={"data": half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})}
+        )
+        for kind in _INDICATORS
+    }
+    rows = [Entry(method=name, studies=("outline",), job=job) for name, job in jobs.items()]
     oracle = half.data.model_copy(update={"true_outlines": True})
-    jobs["true outline (oracle)"] = _without_dm1(half, half.map).model_copy(update={"data": oracle})
-    shared = {"no outline": ("outline", "diffusion")}
-    return [Entry(method=name, studies=shared.get(name, ("outline",)), job=job) for name, job in jobs.items()]
+    without = _without_dm1(half, half.map).model_copy(update={"data": oracle})
+    return [
+        *rows,
+        Entry(method="no outline", studies=("outline", "diffusion"), job=_single(half), lender=_LENDER),
+        Entry(method="true outline (oracle)", studies=("outline",), job=without, lender=_LENDER),
+    ]
 
 
 def _physics_study(half: K2Job) -> list[Entry]:
     """DM2 without one input after the other, on one DM1's outlines; last, both stages on cells of two sizes."""
     full = half.map.model
-    models = {"all inputs": full}
+    models = {_COLD: full}
     for name, gone in _LEFT_OUT.items():
         inputs = tuple(i for i in full.inputs if i not in gone)
         law = {"inputs": tuple(i for i in full.law.inputs if i not in gone)}
@@ -146,9 +154,9 @@ def _physics_study(half: K2Job) -> list[Entry]:
     return [
         Entry(
             method=name,
-            studies=("physics",),
+            studies=("physics", "outline") if name == _COLD else ("physics",),
             job=cold.model_copy(update={"map": half.map.model_copy(update={"model": model})}),
-            outline_of="outline k_log",
+            lender=_LENDER,
         )
         for name, model in models.items()
     ] + [several]
@@ -157,7 +165,7 @@ def _physics_study(half: K2Job) -> list[Entry]:
 def _diffusion_study(half: K2Job) -> list[Entry]:
     """RadioDiff with all physics inputs and no outline, its diffusion changed in one thing after the other."""
     return [
-        Entry(method=name, studies=("diffusion",), job=_single(half, **changes))
+        Entry(method=name, studies=("diffusion",), job=_single(half, **changes), lender=_LENDER)
         for name, changes in _DIFFUSIONS.items()
     ]
 

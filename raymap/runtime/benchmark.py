@@ -43,7 +43,7 @@ class Entry(Settings):
     kind: Kind = "srm"
     seed: int = 0
     job: SerializeAsAny[MethodJob]
-    outline_of: str | None = Field(None, description="method of the same kind and seed whose autoencoder and DM1 serve")
+    lender: str | None = Field(None, description="method of the same kind and seed whose autoencoder, and DM1, serve")
 
     @property
     def name(self) -> str:
@@ -75,16 +75,16 @@ class Benchmark(Settings):
         for entry in self.entries:
             if entry.name in seen:
                 raise ValueError(f"two entries are called {entry.name!r}")
-            if entry.outline_of and self._owner(entry).name not in seen:
-                raise ValueError(f"{entry.name!r} needs {entry.outline_of!r} before it")
+            if entry.lender and self._owner(entry).name not in seen:
+                raise ValueError(f"{entry.name!r} needs {entry.lender!r} before it")
             seen.add(entry.name)
         return self
 
     def _owner(self, entry: Entry) -> Entry:
         for other in self.entries:
-            if (other.method, other.kind, other.seed) == (entry.outline_of, entry.kind, entry.seed):
+            if (other.method, other.kind, other.seed) == (entry.lender, entry.kind, entry.seed):
                 return other
-        raise ValueError(f"{entry.name!r} needs {entry.outline_of!r}, which is not in the benchmark")
+        raise ValueError(f"{entry.name!r} needs {entry.lender!r}, which is not in the benchmark")
 
     @property
     def folder(self) -> Path:
@@ -107,7 +107,7 @@ class Benchmark(Settings):
         """The entry's job on this benchmark's data, with the stages it borrows."""
         job = entry.job
         borrowed = {}
-        if entry.outline_of:
+        if entry.lender:
             owner = self.folder / self._owner(entry).name
             borrowed = {stage: str(owner / stage / "model") for stage in job.stages if stage != "map"}
         return job.model_copy(

@@ -110,8 +110,8 @@ def test_every_reference_is_a_row_of_its_study():
 
 def test_entries_borrow_only_what_was_trained_before():
     chosen = benchmarks.benchmark("debug")
-    last = next(entry for entry in chosen.entries if entry.outline_of)
-    assert last.outline_of == "outline k_log"
+    last = next(entry for entry in chosen.entries if entry.lender)
+    assert last.lender == "outline k_log"
     with pytest.raises(ValueError, match="needs 'outline k_log', which is not in the benchmark"):
         benchmark.Benchmark(**{**dict(chosen), "entries": (last,)})
     owner = next(entry for entry in chosen.entries if entry.method == "outline k_log")
