@@ -42,7 +42,7 @@ def debug_configs():
         recipe
         for name, recipe in inspect.getmembers(recipes, inspect.isfunction)
         if not name.startswith("_")
-        and recipe.__module__ == recipes.__name__
+        and recipe.__module__.startswith(recipes.__name__)
         and "size" in inspect.signature(recipe).parameters
     ]
     found = list(dict.fromkeys(config for recipe in sized for config in configs_in(recipe("debug"))))

@@ -1,13 +1,8 @@
-"""Recipes: a size in, a whole config out. One published method, one function.
-
-``debug`` runs in the tests in seconds, ``demo`` trains on two cores in minutes, ``small`` is the CPU benchmark's size,
-``full`` is RadioMapSeer's own shape on GPUs, ``paper`` is the paper's own recipe.
-"""
+"""RadioDiff-k², RadioDiff, and a regression of the same body, inputs and budget."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from raymap.config import DataConfig, OptimConfig, Stage, WorkersConfig
 from raymap.data import sources
@@ -15,9 +10,9 @@ from raymap.models.cell_law import OF_A_CELL, CellLaw
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.regression import Regression
 from raymap.models.vae import Vae
+from raymap.recipes.sizes import Size
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
 
-Size = Literal["debug", "demo", "small", "full", "paper"]
 ENVIRONMENT = ("building", "vehicle", "tx")
 PHYSICS = (
     "line_of_sight", "log_distance", "bearing", "openness", "crossed", "thickness", "shadow", "detour", "soft_detour",
@@ -204,7 +199,7 @@ def radiodiff(size: Size) -> LatentJob:
     changes = {"inputs": ENVIRONMENT, "law": None, "views": 1 if size == "paper" else 4}
     model = whole.map.model.model_copy(update=changes)
     stage = Stage[RadioDiff.Config](model=model, optim=both_budgets(whole))
-    return LatentJob(autoencoder=whole.autoencoder, map=stage, **_shared(whole, "radiodiff"))
+    return LatentJob(autoencoder=whole.autoencoder, map=stage, **taken_over(whole, "radiodiff"))
 
 
 def regression(size: Size) -> MethodJob[Regression.Config]:
@@ -216,7 +211,7 @@ def regression(size: Size) -> MethodJob[Regression.Config]:
         inputs=whole.outline.model.inputs, law=body.law, patch=_patch(whole.autoencoder.model), **shared
     )
     stage = Stage[Regression.Config](model=model, optim=both_budgets(whole))
-    return MethodJob[Regression.Config](map=stage, **_shared(whole, "regression"))
+    return MethodJob[Regression.Config](map=stage, **taken_over(whole, "regression"))
 
 
 def both_budgets(whole: K2Job) -> OptimConfig:
@@ -229,7 +224,7 @@ def _patch(autoencoder: Vae.Config) -> int:
     return autoencoder.patch * 2 ** (len(autoencoder.channels) - 1)
 
 
-def _shared(whole: K2Job, method: str) -> dict:
+def taken_over(whole: K2Job, method: str) -> dict:
     """What another method takes over from K2's job of the same size; the dataset lies where K2's does."""
     data = whole.data.model_copy(update={"folder": whole.data.folder or f"{whole.storage}/{whole.name}/data"})
     return {"name": f"{whole.name}-{method}", "data": data, "plan": whole.plan, "workers": whole.workers}
