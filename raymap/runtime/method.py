@@ -2,16 +2,17 @@
 
 ::
 
-    MethodJob     the map stage alone (a network that needs no other)
-    LatentJob     autoencoder, map stage: RadioDiff
-    K2Job         autoencoder, DM1, DM1's outlines of the training maps, DM2, both as K2: RadioDiff-k²
+    MethodJob       the map stage alone (a network that needs no other)
+    CurriculumJob   first net, map stage: RadioUNet
+    LatentJob       autoencoder, map stage: RadioDiff
+    K2Job           autoencoder, DM1, DM1's outlines of the training maps, DM2, both as K2: RadioDiff-k²
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from raymap.runtime import cluster, track
 from raymap.runtime.evaluate import sample_seeds, score
 from raymap.runtime.train import fit
 
-StageName = Literal["autoencoder", "outline", "map"]
+StageName = Literal["autoencoder", "first", "outline", "map"]
 MapT = TypeVar("MapT", bound=ModelConfig)
 
 
@@ -67,7 +68,7 @@ class MethodJob(Settings, Generic[MapT]):
     @property
     def stages(self) -> tuple[StageName, ...]:
         """The stages that this method has, in the order of training."""
-        return tuple(name for name in ("autoencoder", "outline", "map") if hasattr(self, name))
+        return tuple(name for name in get_args(StageName) if hasattr(self, name))
 
     def run(self, stage: StageName, **changes: object) -> Run:
         """The run of one stage. ``changes`` replace fields of the Run."""
@@ -84,6 +85,12 @@ class MethodJob(Settings, Generic[MapT]):
     def model(self) -> ModelConfig:
         """Config of the finished model."""
         return self.map.model
+
+
+class CurriculumJob(MethodJob[MapT], Generic[MapT]):
+    """A network in two parts: the first, trained by itself, and the whole, which starts from it."""
+
+    first: Stage[MapT]
 
 
 class LatentJob(MethodJob[RadioDiff.Config]):
@@ -125,6 +132,8 @@ def train(job: MethodJob) -> Path:
     model, changes = job.folder / "model", {}
     if "autoencoder" in job.stages:
         changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
+    if "first" in job.stages:
+        changes["start_from"] = {"first": str(_stage(job, "first", "first net: environment -> map"))}
     if "outline" not in job.stages:
         return _stage(job, "map", "environment -> map", **changes)
     outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
