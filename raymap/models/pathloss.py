@@ -55,8 +55,9 @@ class Cell3gpp(Predictor):
             centre_m = ((column + 0.5) * batch.cell_m, (row + 0.5) * batch.cell_m)
             near_m = pathloss.distance_m(free_db.shape[1:], batch.cell_m, centre_m)
             # Exact in the median: the transmitter is as likely on one side of its cell's centre as on the other.
-            wavelength_m = 4 * np.pi * np.median(near_m * 10 ** (free_db[index] / 20))
-            distance_m = wavelength_m / (4 * np.pi) * 10 ** (-free_db[index] / 20)
+            amplitude = units.linear_from_db(free_db[index] / 2)
+            wavelength_m = 4 * np.pi * np.median(near_m * amplitude)
+            distance_m = wavelength_m / (4 * np.pi * amplitude)
             frequency_hz = units.SPEED_OF_LIGHT_M_S / wavelength_m
             maps.append(pathloss.cell_3gpp_gain_db(distance_m, lit[index], frequency_hz, scenario))
         return _finish(torch.from_numpy(units.signal_from_gain_db(np.stack(maps))).to(batch.tx)[:, None], batch)
