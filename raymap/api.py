@@ -14,6 +14,7 @@ from raymap.data.batch import from_scenes, to_radio_maps
 from raymap.data.measurements import Measurements
 from raymap.models import base
 from raymap.models.base import Predictor
+from raymap.models.interpolation import correct
 from raymap.scene import RadioMap, Scene, Transmitter
 
 #: Maps predicted at once; memory stays bounded however many transmitters are asked for.
@@ -75,7 +76,8 @@ def predict(
 ) -> list[RadioMap]:
     """One radio map per transmitter of a scene of any size, [dB], valid outdoors.
 
-    ``measurements``: what was measured of each transmitter's map, for models that read it.
+    ``measurements``: what was measured of each transmitter's map. A model that reads measurements sees them; the map of
+    any other is corrected by Kriging of what it misses there (:func:`raymap.models.interpolation.correct`).
     ``seeds``: one per transmitter (default 0, 1, ...); the same seed draws the same map whatever else is asked for.
     ``steps``: network calls per diffusion stage instead of the model's own number.
     ``precision``: of the networks' products; "bf16" is faster on GPUs and on CPUs that have it, within a few tenths of
@@ -113,6 +115,8 @@ def predict(
             )  # fmt: skip
             batch = batch.blind().to(device)
             signal = area.predict(model, batch, drawn, tile_cells=tile_cells, overlap_cells=overlap_cells)
+            if measurements is not None and not model.config.reads("sampled"):
+                signal = correct(signal, batch)
             found = to_radio_maps(signal, batch)
             maps += [RadioMap(one.gain_db[:rows, :columns], one.valid[:rows, :columns]) for one in found]
     return maps

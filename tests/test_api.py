@@ -287,3 +287,14 @@ def test_measurements_reach_the_model_that_reads_them(scene):
         raymap.predict(model, scene, PLACES[:1], measurements=known)
     with pytest.raises(ValueError, match="this model needs measurements"):
         raymap.predict(model, scene, PLACES[:1])
+
+
+def test_measurements_correct_a_model_that_does_not_read_them(model, scene):
+    plain = raymap.predict(model, scene, PLACES[:1])[0]
+    places = np.argwhere(scene.outdoor)[::9]
+    off_db = 3.0 + 0.02 * places[:, 0]
+    known = Measurements((places[:, ::-1] + 0.5) * scene.grid.cell_m, plain.gain_db[tuple(places.T)] + off_db)
+    found = raymap.predict(model, scene, PLACES[:1], measurements=[known])[0]
+    np.testing.assert_allclose(found.gain_db[tuple(places.T)], known.gain_db, atol=1e-3)
+    wanted_db = plain.gain_db + 3.0 + 0.02 * np.arange(24)[:, None]
+    assert np.abs(found.gain_db - wanted_db)[scene.outdoor].mean() < 0.1, "3 dB without them"
