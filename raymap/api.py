@@ -11,8 +11,10 @@ import torch
 import raymap.models  # noqa: F401  (registers every kind of model)
 from raymap import area
 from raymap.data.batch import from_scenes, to_radio_maps
+from raymap.data.measurements import Measurements
 from raymap.models import base
 from raymap.models.base import Predictor
+from raymap.models.interpolation import correct
 from raymap.scene import RadioMap, Scene, Transmitter
 
 #: Maps predicted at once; memory stays bounded however many transmitters are asked for.
@@ -65,6 +67,7 @@ def predict(
     scene: Scene,
     transmitters: Sequence[Transmitter],
     *,
+    measurements: Sequence[Measurements] | None = None,
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
@@ -73,6 +76,8 @@ def predict(
 ) -> list[RadioMap]:
     """One radio map per transmitter of a scene of any size, [dB], valid outdoors.
 
+    ``measurements``: what was measured of each transmitter's map. A model that reads measurements sees them; the map of
+    any other is corrected by Kriging of what it misses there (:func:`raymap.models.interpolation.correct`).
     ``seeds``: one per transmitter (default 0, 1, ...); the same seed draws the same map whatever else is asked for.
     ``steps``: network calls per diffusion stage instead of the model's own number.
     ``precision``: of the networks' products; "bf16" is faster on GPUs and on CPUs that have it, within a few tenths of
@@ -82,14 +87,16 @@ def predict(
     (docs/k2.md); windows bound the memory.
     A model that reads the dominant-path map has it computed here; that takes as long as all its other inputs together.
     Raises ValueError if a transmitter is outside the map or inside a building, if the scene's cells are not of the
-    length the model was trained on, if the number of seeds differs from the number of transmitters, for another
-    precision, or if the windows do not move on.
+    length the model was trained on, if the number of seeds or measurements differs from the number of transmitters, if
+    the model reads measurements and there are none or one is not outdoors, for another precision, or if the windows do
+    not move on.
     """
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"precision must be 'fp32' or 'bf16', got {precision!r}")
     seeds = range(len(transmitters)) if seeds is None else seeds
-    if len(seeds) != len(transmitters):
-        raise ValueError(f"need one seed per transmitter, got {len(seeds)} for {len(transmitters)}")
+    for what, given in (("seed", seeds), ("set of measurements", measurements)):
+        if given is not None and len(given) != len(transmitters):
+            raise ValueError(f"need one {what} per transmitter, got {len(given)} for {len(transmitters)}")
     for transmitter in transmitters:
         scene.require_outdoor(transmitter)
     rows, columns = scene.grid.shape
@@ -100,10 +107,16 @@ def predict(
     rounded = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     with torch.no_grad(), rounded, model.with_steps(steps):
         for start in range(0, len(transmitters), num):
-            chosen, drawn = transmitters[start : start + num], seeds[start : start + num]
-            batch = from_scenes([whole] * len(chosen), chosen, dominant_path=model.config.reads("dominant_path"))
+            part = slice(start, start + num)
+            chosen, drawn = transmitters[part], seeds[part]
+            batch = from_scenes(
+                [whole] * len(chosen), chosen, dominant_path=model.config.reads("dominant_path"),
+                measurements=measurements and measurements[part],
+            )  # fmt: skip
             batch = batch.blind().to(device)
             signal = area.predict(model, batch, drawn, tile_cells=tile_cells, overlap_cells=overlap_cells)
+            if measurements is not None and not model.config.reads("sampled"):
+                signal = correct(signal, batch)
             found = to_radio_maps(signal, batch)
             maps += [RadioMap(one.gain_db[:rows, :columns], one.valid[:rows, :columns]) for one in found]
     return maps

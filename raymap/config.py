@@ -54,6 +54,22 @@ class OutlineConfig(Settings):
     kind: Literal["k_log", "k_eff", "reference", "canny", "lbp"] = "k_log"
 
 
+class MeasurementsConfig(Settings):
+    """How many cells of a map somebody has measured, and how well (:func:`raymap.data.measurements.measure`)."""
+
+    rates: tuple[float, float] = Field(
+        (0.01, 0.1), description="least and highest share of the outdoor cells; drawn log-uniformly for every map"
+    )
+    noise_db: float = Field(0.0, ge=0, description="standard deviation of the error of a measurement [dB]")
+
+    @field_validator("rates")
+    @classmethod
+    def _ordered(cls, rates: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < rates[0] <= rates[1] <= 1:
+            raise ValueError(f"rates must be two shares, 0 < least <= highest <= 1, got {rates}")
+        return rates
+
+
 class DataConfig(Settings):
     """Which maps are trained on, and how they are fed."""
 
@@ -72,6 +88,9 @@ class DataConfig(Settings):
     )
     dominant_path: bool = Field(
         False, description="compute the dominant-path map as an input; refused for srm and drm datasets"
+    )
+    measurements: MeasurementsConfig | None = Field(
+        None, description="also give `samples` and `sampled`, drawn from the true maps anew in every epoch"
     )
     max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
     materialize: bool = Field(

@@ -10,7 +10,9 @@ from safetensors import safe_open
 import raymap
 from raymap import recipes, units
 from raymap.data.batch import from_scenes, to_radio_maps
+from raymap.data.measurements import Measurements
 from raymap.models import base
+from raymap.models.interpolation import NearestMeasurement
 from raymap.models.pathloss import FreeSpace
 from raymap.models.vae import Vae
 from raymap.propagation import dominant_path
@@ -272,3 +274,27 @@ def test_the_dominant_path_map_is_computed_for_those_alone_who_read_it(model, of
     assert len(raymap.predict(model, scene, PLACES)) == 3
     with pytest.raises(RuntimeError, match="computed"):
         raymap.predict(of_multipath, scene, PLACES)
+
+
+def test_measurements_reach_the_model_that_reads_them(scene):
+    model = NearestMeasurement(NearestMeasurement.Config())
+    places = np.argwhere(scene.outdoor)[[7, 70]]
+    known = [Measurements((places[:, ::-1] + 0.5) * scene.grid.cell_m, gain_db) for gain_db in ([-70, -90], [-80, -80])]
+    first, second = raymap.predict(model, scene, PLACES[:2], measurements=known)
+    assert [first.gain_db[tuple(place)] for place in places] == pytest.approx([-70, -90], abs=1e-3)
+    np.testing.assert_allclose(second.gain_db[second.valid], -80, atol=1e-3)
+    with pytest.raises(ValueError, match="need one set of measurements per transmitter, got 2 for 1"):
+        raymap.predict(model, scene, PLACES[:1], measurements=known)
+    with pytest.raises(ValueError, match="this model needs measurements"):
+        raymap.predict(model, scene, PLACES[:1])
+
+
+def test_measurements_correct_a_model_that_does_not_read_them(model, scene):
+    plain = raymap.predict(model, scene, PLACES[:1])[0]
+    places = np.argwhere(scene.outdoor)[::9]
+    off_db = 3.0 + 0.02 * places[:, 0]
+    known = Measurements((places[:, ::-1] + 0.5) * scene.grid.cell_m, plain.gain_db[tuple(places.T)] + off_db)
+    found = raymap.predict(model, scene, PLACES[:1], measurements=[known])[0]
+    np.testing.assert_allclose(found.gain_db[tuple(places.T)], known.gain_db, atol=1e-3)
+    wanted_db = plain.gain_db + 3.0 + 0.02 * np.arange(24)[:, None]
+    assert np.abs(found.gain_db - wanted_db)[scene.outdoor].mean() < 0.1, "3 dB without them"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from raymap import units
+from raymap.data.measurements import Measurements
 from raymap.physics import eikonal, obstruction, pathloss, roof_diffraction, street_way, visibility
 from raymap.propagation import dominant_path
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
@@ -18,7 +19,7 @@ from raymap.scene import Grid, RadioMap, Scene, Transmitter
 INPUTS = (
     "building", "vehicle", "tx", "line_of_sight", "log_distance", "crossed", "thickness", "shadow", "bearing",
     "openness", "detour", "soft_detour", "turning", "roof_loss", "roof_cascade", "roof_rise", "roof_fall",
-    "vehicle_thickness", "cell_size", "dominant_path", "outline_predicted",
+    "vehicle_thickness", "cell_size", "dominant_path", "samples", "sampled", "outline_predicted",
 )  # fmt: skip
 #: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
 _AMOUNTS = (
@@ -35,6 +36,8 @@ _OPEN_SIDE_M = 50.0
 _MIDDLE_CELL_M, _DOUBLINGS = 4.0, 4
 #: Inputs of more than one channel.
 CHANNELS = {"bearing": 2}
+#: What somebody has measured on the spot: given, not computed from the scene.
+MEASURED = ("samples", "sampled")
 #: Rasters computed from the true map. Never an input: :meth:`MapBatch.stack` refuses them.
 TARGETS = ("gain", "outline")
 
@@ -58,8 +61,9 @@ class MapBatch:
     by how much the shortest way through the streets turns (``physics.street_way``). ``roof_loss``,
     ``roof_cascade``: loss over the roofs by two methods, ``roof_rise``, ``roof_fall``: how steeply the way over them
     leaves and arrives (``physics.roof_diffraction``). ``vehicle_thickness``: length of the direct ray inside vehicles.
-    ``outline_predicted``: DM1's output, an input of DM2. Targets: ``gain`` and the true ``outline``. ``valid``: bool,
-    outdoors in the true map. ``cell_m``: length of a cell [m].
+    ``outline_predicted``: DM1's output, an input of DM2. ``sampled``: 1 in cells that somebody has measured, else -1,
+    ``samples``: the gain measured there, else 0 (``data.measurements``). Targets: ``gain`` and the true ``outline``.
+    ``valid``: bool, outdoors in the true map. ``cell_m``: length of a cell [m].
 
     Raises ValueError when rasters disagree in shape.
     """
@@ -82,6 +86,8 @@ class MapBatch:
     roof_fall: torch.Tensor | None = None
     vehicle_thickness: torch.Tensor | None = None
     outline_predicted: torch.Tensor | None = None
+    samples: torch.Tensor | None = None
+    sampled: torch.Tensor | None = None
     gain: torch.Tensor | None = None
     outline: torch.Tensor | None = None
     valid: torch.Tensor | None = None
@@ -168,7 +174,8 @@ class MapBatch:
                 )
             rasters.append(getattr(self, name))
             if rasters[-1] is None:
-                raise ValueError(f"this batch carries no {name!r}")
+                hint = ": this model needs measurements" if name in MEASURED else ""
+                raise ValueError(f"this batch carries no {name!r}{hint}")
         return torch.cat(rasters, dim=1)
 
     def blind(self) -> MapBatch:
@@ -303,7 +310,8 @@ def add_dominant_path(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
-    """Physical columns (B, ...) to network values; ``gain_db``, ``valid``, ``outline``, ``outline_predicted`` if there.
+    """Physical columns (B, ...) to network values; ``gain_db``, ``valid``, ``outline``, ``outline_predicted``,
+    ``samples_db``, ``sampled`` if there.
 
     Cells whose true gain is not valid (buildings) become the floor, g = 0, as in the field's pictures. With
     ``dominant_path_db`` (:func:`add_dominant_path`) the batch is a :class:`MultipathBatch`.
@@ -337,6 +345,10 @@ def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
     for name in ("outline", "outline_predicted"):
         if name in columns:
             rasters[name] = units.signal_from_grey(columns[name].astype(np.float32))
+    if "sampled" in columns:
+        measured = columns["sampled"].astype(bool)
+        rasters["sampled"] = units.signal_from_grey(measured.astype(np.float32))
+        rasters["samples"] = np.where(measured, units.signal_from_gain_db(columns["samples_db"]), np.float32(0.0))
     kind = MapBatch
     if "dominant_path_db" in columns:
         kind, rasters["dominant_path"] = MultipathBatch, units.signal_from_gain_db(columns["dominant_path_db"])
@@ -349,13 +361,22 @@ def _tensor(raster: np.ndarray) -> torch.Tensor:
 
 
 def from_scenes(
-    scenes: Sequence[Scene], transmitters: Sequence[Transmitter], *, dominant_path: bool = False
+    scenes: Sequence[Scene],
+    transmitters: Sequence[Transmitter],
+    *,
+    dominant_path: bool = False,
+    measurements: Sequence[Measurements] | None = None,
 ) -> MapBatch:
     """A batch to predict from; nothing in it comes from a true map. Errors as :func:`to_columns`.
 
-    ``dominant_path``: a :class:`MultipathBatch`, for models that read the dominant-path map.
+    ``dominant_path``: a :class:`MultipathBatch`, for models that read the dominant-path map. ``measurements``: what was
+    measured of each map, for models that read it; errors as :meth:`Measurements.raster`.
     """
     columns = add_physics(to_columns(scenes, transmitters))
+    if measurements is not None:
+        rasters = [one.raster(scene) for one, scene in zip(measurements, scenes, strict=True)]
+        samples_db, sampled = (np.stack(part) for part in zip(*rasters, strict=True))
+        columns |= {"samples_db": samples_db, "sampled": sampled}
     return from_columns(add_dominant_path(columns) if dominant_path else columns)
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymap import units
-from raymap.config import OutlineConfig
+from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import shard_file
 from raymap.data.batch import MapBatch, add_dominant_path, add_physics, from_columns
+from raymap.data.measurements import measure
 from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns, write_text
 from raymap.data.shard_file import SetAside
 from raymap.physics import edges, helmholtz
@@ -47,6 +48,7 @@ class ShardReader:
         predicted_outlines: str | Path | None = None,
         true_outlines: bool = False,
         dominant_path: bool = False,
+        measurements: MeasurementsConfig | None = None,
         quarantine: str | Path | None = None,
         max_scenes: int | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class ShardReader:
         if dominant_path:
             require_multipath(self.card.name, self.card.kind)
         self.dominant_path = dominant_path
+        self.measurements = measurements
         self.split = split
         self.outline = outline
         self.oracle = true_outlines
@@ -85,7 +88,7 @@ class ShardReader:
             columns["outline"] = true_outline(columns, self.card.cell_m, self.outline)
         if self.oracle:
             columns["outline_predicted"] = columns["outline"].copy()
-        return columns
+        return measure(columns, self.measurements, seed=0) if self.measurements else columns
 
     def require_rows(self) -> None:
         """Raises ValueError with the first reasons if no shard has a usable row; stops at the first that has."""
@@ -243,6 +246,7 @@ def batches(
     with_columns: bool = False,
     factors: Sequence[int] = (1,),
     outline: OutlineConfig | None = None,
+    measurements: MeasurementsConfig | None = None,
 ) -> Iterable[Any]:
     """One pass over ``source`` as :class:`MapBatch` es of ``batch_size``.
 
@@ -250,6 +254,7 @@ def batches(
     :class:`LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16 batches), another
     seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead. ``factors``:
     every batch is coarsened by one of these, drawn with ``shuffle_seed`` (see :func:`coarsen`, also for ``outline``).
+    ``measurements``: what was measured is drawn anew, with the same seed.
     """
     shuffled = shuffle_seed is not None
     stream = source.iter_batches(
@@ -263,5 +268,7 @@ def batches(
     for columns in stream:
         if tuple(factors) != (1,):
             columns = coarsen(columns, int(draw.choice(factors)), outline)
+        if measurements:
+            columns = measure(columns, measurements, shuffle_seed or 0)
         batch: MapBatch = from_columns(columns)
         yield (batch, columns) if with_columns else batch

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raymap.config import OutlineConfig, Settings
+from raymap.config import MeasurementsConfig, OutlineConfig, Settings
 from raymap.data import parallel, shard_file, sources
 from raymap.data.reader import ShardReader, batches, quarantined
 from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint, write_text
@@ -180,6 +180,7 @@ def stream(
     predicted_outlines: str | Path | None = None,
     true_outlines: bool = False,
     dominant_path: bool = False,
+    measurements: MeasurementsConfig | None = None,
     quarantine: str | Path | None = None,
     max_scenes: int | None = None,
     materialize: bool = False,
@@ -189,7 +190,8 @@ def stream(
     ``outline``: also the true outline, column ``outline``. ``predicted_outlines``: a folder of :func:`write_outlines`,
     column ``outline_predicted``. ``true_outlines``: the true outline in that column, as if DM1 had drawn it perfectly:
     the upper bound of an outline study, and no method. ``dominant_path``: column ``dominant_path_db``, for datasets of
-    multipath or measured maps. ``max_scenes``: so many scenes, the same ones every time, and a larger number contains
+    multipath or measured maps. ``measurements``: columns ``sampled`` and ``samples_db``, the same every time.
+    ``max_scenes``: so many scenes, the same ones every time, and a larger number contains
     those of a smaller one. ``materialize``: keep the result in the object store, for sets that fit; later passes then
     read nothing.
 
@@ -199,7 +201,7 @@ def stream(
     """
     reader = ShardReader(
         folder, split, outline=outline, predicted_outlines=predicted_outlines, true_outlines=true_outlines,
-        dominant_path=dominant_path, quarantine=quarantine, max_scenes=max_scenes,
+        dominant_path=dominant_path, measurements=measurements, quarantine=quarantine, max_scenes=max_scenes,
     )  # fmt: skip
     reader.require_rows()
     shards = [{"shard": shard} for shard in reader.shards]
@@ -232,6 +234,7 @@ def write_outlines(
     num_actors: int = 1,
     num_gpus: float = 0,
     dominant_path: bool = False,
+    measurements: MeasurementsConfig | None = None,
     quarantine: str | Path | None = None,
 ) -> int:
     """Let a model predict the outline of every map of some splits; returns the number of maps predicted now.
@@ -240,13 +243,14 @@ def write_outlines(
     ``batch_size`` rows, without anything computed from the true map, it returns ``outline_predicted`` (B, H, W) in
     [0, 1]. Seeds should come from ``scene`` and ``tx_id``, so that a result does not depend on batches. A sidecar
     appears when it is whole, and running again predicts only what is missing. ``dominant_path``: the model reads that
-    map.
+    map; ``measurements``: it reads what was measured.
 
     Raises ValueError if ``out_folder`` belongs to another dataset or model (``made_by``), and for ``dominant_path`` as
     :func:`stream`.
     """
     readers = {
-        split: ShardReader(folder, split, dominant_path=dominant_path, quarantine=quarantine) for split in splits
+        split: ShardReader(folder, split, dominant_path=dominant_path, measurements=measurements, quarantine=quarantine)
+        for split in splits
     }
     for reader in readers.values():
         reader.require_rows()

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raymap.config import ModelConfig
-from raymap.data.batch import CHANNELS, INPUTS, MapBatch, require_inputs
+from raymap.data.batch import CHANNELS, INPUTS, MEASURED, MapBatch, require_inputs
 from raymap.models.base import Predictor
 
 #: Inputs that say something of a cell by themselves and do not turn with the map.
-OF_A_CELL = tuple(name for name in INPUTS if name not in ("building", "tx", "outline_predicted", *CHANNELS))
+OF_A_CELL = tuple(name for name in INPUTS if name not in ("building", "tx", "outline_predicted", *MEASURED, *CHANNELS))
 #: Those that maps of every kind have.
 _OF_ANY_MAP = tuple(name for name in OF_A_CELL if name != "dominant_path")
 #: Cells taken from the first batches; more do not make the law better.

@@ -1,16 +1,19 @@
-"""The floors that every learned method must clear: free space, and a log-distance law with line of sight."""
+"""The floors that every learned method must clear: free space, 3GPP's path loss, a law with line of sight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from raymap import units
 from raymap.config import ModelConfig
 from raymap.data.batch import MapBatch
 from raymap.models.base import Predictor
+from raymap.physics import pathloss
 
 
 def _finish(image: Tensor, batch: MapBatch) -> Tensor:
@@ -25,6 +28,39 @@ class FreeSpace(Predictor):
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         return _finish(batch.log_distance, batch)
+
+    @property
+    def network_calls(self) -> int:
+        return 0
+
+
+class Cell3gpp(Predictor):
+    """Path loss of 3GPP TR 38.901 for base stations in streets ("umi") or above roofs ("uma"), by line of sight.
+
+    The report's own heights, whatever the map's transmitter has; nothing is fitted. The frequency is read off the map's
+    free-space gain, whose distances are known.
+    """
+
+    class Config(ModelConfig):
+        kind: Literal["cell_3gpp"] = "cell_3gpp"
+        scenario: Literal["umi", "uma"] = "umi"
+
+    def predict(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
+        """(B, 1, H, W) in [-1, 1]. Raises ValueError for frequencies outside of 0.5 to 100 GHz."""
+        scenario = {"umi": pathloss.UMI, "uma": pathloss.UMA}[self.config.scenario]
+        free_db = units.gain_db_from_signal(batch.log_distance[:, 0].double().cpu().numpy())
+        lit = batch.line_of_sight[:, 0].cpu().numpy() > 0
+        maps = []
+        for index, (row, column) in enumerate(batch.tx_cell.tolist()):
+            centre_m = ((column + 0.5) * batch.cell_m, (row + 0.5) * batch.cell_m)
+            near_m = pathloss.distance_m(free_db.shape[1:], batch.cell_m, centre_m)
+            # Exact in the median: the transmitter is as likely on one side of its cell's centre as on the other.
+            amplitude = units.linear_from_db(free_db[index] / 2)
+            wavelength_m = 4 * np.pi * np.median(near_m * amplitude)
+            distance_m = wavelength_m / (4 * np.pi * amplitude)
+            frequency_hz = units.SPEED_OF_LIGHT_M_S / wavelength_m
+            maps.append(pathloss.cell_3gpp_gain_db(distance_m, lit[index], frequency_hz, scenario))
+        return _finish(torch.from_numpy(units.signal_from_gain_db(np.stack(maps))).to(batch.tx)[:, None], batch)
 
     @property
     def network_calls(self) -> int:

@@ -182,6 +182,7 @@ def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
         predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
         num_gpus=job.workers.gpus_each,
         dominant_path=job.outline.model.reads("dominant_path"),
+        measurements=job.data.measurements,
     )
     return drawn
 

@@ -139,6 +139,7 @@ def _stream_options(run: Run) -> dict:
         "true_outlines": data.true_outlines,
         # The slowest of all inputs, so a stage that does not read it does not wait for it.
         "dominant_path": data.dominant_path and run.model.reads("dominant_path"),
+        "measurements": data.measurements,
         "quarantine": str(folder_of(run) / "quarantine"),
         "max_scenes": data.max_scenes,
         "materialize": data.materialize,
@@ -263,7 +264,7 @@ class Trainer:
         data = self.run.data
         return shards.batches(
             self.train, self.batch_size, shuffle_seed=shuffle_seed, drop_last=drop_last, factors=data.coarsen,
-            outline=data.outline,
+            outline=data.outline, measurements=data.measurements,
         )  # fmt: skip
 
     def stream(self):

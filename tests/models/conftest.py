@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from raymap.config import OutlineConfig
+from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import schema, sites
 from raymap.data.batch import MapBatch, add_physics
 from raymap.data.generated import city
+from raymap.data.measurements import measure
 from raymap.data.reader import LoadedMaps, batches, true_outline
 from raymap.propagation import dominant_path
 from raymap.scene import Grid
@@ -14,7 +15,8 @@ from raymap.scene import Grid
 
 @pytest.fixture(scope="session")
 def maps() -> LoadedMaps:
-    """Four towns with two transmitters each and all columns of a split; DM1's outlines are the true ones."""
+    """Four towns with two transmitters each, partly measured, and all columns of a split; DM1's outlines are the true
+    ones."""
     rows = []
     for seed in range(4):
         scene = city(seed, Grid((32, 32), 8.0))
@@ -23,7 +25,7 @@ def maps() -> LoadedMaps:
     columns = add_physics(schema.to_columns(schema.to_table(rows)))
     columns["outline"] = true_outline(columns, 8.0, OutlineConfig())
     columns["outline_predicted"] = columns["outline"].copy()
-    return LoadedMaps(columns)
+    return LoadedMaps(measure(columns, MeasurementsConfig(rates=(0.05, 0.1)), seed=0))
 
 
 @pytest.fixture(scope="session")

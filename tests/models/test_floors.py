@@ -8,7 +8,7 @@ import torch
 
 from raymap import units
 from raymap.data.batch import add_physics, from_columns
-from raymap.models.pathloss import FreeSpace, LogDistance
+from raymap.models.pathloss import Cell3gpp, FreeSpace, LogDistance
 from raymap.physics import pathloss
 
 LIT, SHADOWED = (52.0, 1.8), (61.0, 2.9)
@@ -43,6 +43,19 @@ def test_free_space_is_friis_outdoors_and_the_floor_inside(maps):
         outdoor = columns["building_m"][index, row, column] == 0
         wanted = -units.free_space_loss_db(distance_m, 5.9e9) if outdoor else units.GAIN_FLOOR_DB
         assert found_db[index, 0, row, column] == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize("frequency_hz", [3.5e9, 5.9e9])
+def test_3gpp_reads_the_frequency_off_the_map(maps, frequency_hz):
+    columns = columns_of(maps)
+    columns["frequency_hz"] = np.full_like(columns["frequency_hz"], frequency_hz)
+    batch = from_columns(columns).blind()
+    found_db = units.gain_db_from_signal(Cell3gpp(Cell3gpp.Config(scenario="uma")).predict(batch, range(8)).numpy())
+    for index, (x_m, y_m, _) in enumerate(columns["tx_xyz_m"]):
+        distance_m = pathloss.distance_m((32, 32), 8.0, (x_m, y_m))
+        wanted_db = pathloss.cell_3gpp_gain_db(distance_m, columns["line_of_sight"][index], frequency_hz, pathloss.UMA)
+        outdoor = batch.outdoor[index, 0].numpy()
+        np.testing.assert_allclose(found_db[index, 0][outdoor], wanted_db[outdoor], atol=0.3)
 
 
 def test_log_distance_finds_both_laws_again_on_other_maps(maps):
