@@ -60,18 +60,31 @@ def test_one_end_of_a_map_is_seen_at_the_other():
     assert x.grad[..., -4:, -4:].abs().max() > 0
 
 
-def test_every_level_is_seen_going_up_and_the_input_once_more():
-    """Each of the convolutions up is blind to all but its own level when the level below says nothing."""
-    net, x = a_net(), torch.randn(1, 2, 64, 64).double()
-    for deaf in range(len(net.up) - 1, 0, -1):
-        with torch.no_grad():
-            for weight in net.up[deaf].parameters():
-                weight.zero_()
-        assert net(x).std() > 0 and not torch.allclose(net(x), net(x + 0.1)), deaf
+def silence(*convolutions):
     with torch.no_grad():
-        for weight in (*net.down.parameters(), *net.up[0].parameters()):
-            weight.zero_()
-    torch.testing.assert_close(net(x), net.exit(torch.cat([x.new_zeros(1, net.exit.in_channels - 2, 64, 64), x], 1)))
+        for convolution in convolutions:
+            convolution.weight.zero_()
+
+
+@pytest.mark.parametrize("level", range(len(FIRST)))
+def test_every_level_is_seen_going_up(level):
+    """Also when the levels below see nothing of it."""
+    net, kept = a_net(scale=0.3), []
+    silence(*(down[0] for down in net.down[level + 1 :]))
+    net.down[level].register_forward_hook(lambda _down, _inputs, out: (out.retain_grad(), kept.append(out))[1])
+    net(torch.randn(1, 2, 64, 64).double()).square().sum().backward()
+    assert kept[0].grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("seen_by", ["up", "exit"])
+def test_the_last_two_convolutions_see_the_input_itself(seen_by):
+    net, x = a_net(scale=0.3), torch.randn(1, 2, 64, 64).double()
+    silence(net.down[0][0])
+    with torch.no_grad():
+        for name, convolution in (("up", net.up[0][0]), ("exit", net.exit)):
+            if name != seen_by:
+                convolution.weight[:, -2:] = 0
+    assert not torch.allclose(net(x), net(torch.zeros_like(x)))
 
 
 def test_a_picture_too_dark_everywhere_is_still_learned():
