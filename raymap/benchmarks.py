@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from raymap import recipes
 from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
 from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
-from raymap.models.regression import Regression
 from raymap.runtime.benchmark import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
-
-MethodT = TypeVar("MethodT", bound=MethodJob)
-ModelT = TypeVar("ModelT", RadioDiff.Config, Regression.Config)
 
 #: The row whose autoencoder, and DM1 where there is one, the studies share.
 _LENDER = "outline k_log"
@@ -62,8 +56,8 @@ def benchmark(size: recipes.Size) -> Benchmark:
     methods = {"RadioDiff": recipes.radiodiff(size), "Regression": regression, "RadioDiff-k²": whole}
     of_multipath = {
         **methods,
-        "Regression": _with_dominant_path(regression),
-        "RadioDiff-k²": _with_dominant_path(whole),
+        "Regression": recipes.with_dominant_path(regression),
+        "RadioDiff-k²": recipes.with_dominant_path(whole),
         "RadioDiff-k², no dominant path": whole,
     }
     seeds = {"srm": (0, 1, 2), "drm": (0,), "mrm": (0,)}
@@ -99,24 +93,6 @@ def _law_study(whole: K2Job) -> list[Entry]:
         for name, inputs in kept.items()
         if name == "law: all inputs" or inputs != full.inputs
     ]
-
-
-def _with_dominant_path(job: MethodT) -> MethodT:
-    """The job with the dominant-path map among the inputs of its networks and laws; refused for srm and drm maps."""
-    changes: dict[str, object] = {"data": job.data.model_copy(update={"dominant_path": True})}
-    for name in job.stages:
-        stage = getattr(job, name)
-        if hasattr(stage.model, "inputs"):
-            changes[name] = stage.model_copy(update={"model": _seeing_dominant_path(stage.model)})
-    return job.model_copy(update=changes)
-
-
-def _seeing_dominant_path(model: ModelT) -> ModelT:
-    law = model.law and model.law.model_copy(update={"inputs": (*model.law.inputs, "dominant_path")})
-    # DM2 starts from DM1's denoiser, so what it alone sees stays last.
-    own = tuple(name for name in model.inputs if name == "outline_predicted")
-    shared = tuple(name for name in model.inputs if name not in own)
-    return model.model_copy(update={"inputs": (*shared, "dominant_path", *own), "law": law})
 
 
 def _outline_study(half: K2Job) -> list[Entry]:

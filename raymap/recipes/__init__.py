@@ -7,16 +7,17 @@ from raymap.recipes.radiodiff_k2 import (
     both_budgets,
     k2,
     law_of,
-    of_several_cells,
     radiodiff,
     regression,
     taken_over,
 )
 from raymap.recipes.sizes import Size
+from raymap.recipes.variants import of_several_cells, with_dominant_path, with_measurements
 
 __all__ = [
     "ENVIRONMENT",
     "K2_SIZES",
+    "METHODS",
     "PHYSICS",
     "Size",
     "both_budgets",
@@ -26,4 +27,13 @@ __all__ = [
     "radiodiff",
     "regression",
     "taken_over",
+    "with_dominant_path",
+    "with_measurements",
 ]
+
+#: Name on the command line -> (title in tables, recipe) of every method that is trained.
+METHODS = {
+    "radiodiff": ("RadioDiff", radiodiff),
+    "regression": ("Regression", regression),
+    "k2": ("RadioDiff-k²", k2),
+}
