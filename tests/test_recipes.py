@@ -125,7 +125,8 @@ def test_every_method_can_be_shown_measurements(name):
     _title, recipe = recipes.METHODS[name]
     plain, config = recipe("debug"), MeasurementsConfig(rates=(0.05, 0.05), noise_db=1.0)
     shown = recipes.with_measurements(plain, config)
-    assert shown.data == plain.data.model_copy(update={"measurements": config})
+    assert shown.data.measurements == config and shown.resolved_data.folder == plain.resolved_data.folder
+    assert shown.folder != plain.folder
     for stage in plain.stages:
         before, after = getattr(plain, stage).model, getattr(shown, stage).model
         if not hasattr(before, "inputs"):

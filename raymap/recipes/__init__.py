@@ -12,13 +12,14 @@ from raymap.recipes.radiodiff_k2 import (
     taken_over,
 )
 from raymap.recipes.sizes import Size
-from raymap.recipes.variants import of_several_cells, with_dominant_path, with_measurements
+from raymap.recipes.variants import VARIANTS, of_several_cells, with_dominant_path, with_measurements
 
 __all__ = [
     "ENVIRONMENT",
     "K2_SIZES",
     "METHODS",
     "PHYSICS",
+    "VARIANTS",
     "Size",
     "both_budgets",
     "k2",

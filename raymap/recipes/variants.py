@@ -1,4 +1,4 @@
-"""Variants of any method's job: the same networks with more inputs."""
+"""Variants of any method's job: the same networks with more inputs, in a folder of their own beside the same data."""
 
 from __future__ import annotations
 
@@ -13,22 +13,32 @@ JobT = TypeVar("JobT", bound=MethodJob)
 
 def of_several_cells(job: JobT, factors: tuple[int, ...] = (1, 2)) -> JobT:
     """The method told the length of a cell, and trained on maps coarsened by each of ``factors``."""
-    return _seeing(job, "cell_size", coarsen=factors)
+    return _seeing(job, "several-cells", ("cell_size",), coarsen=factors)
 
 
 def with_dominant_path(job: JobT) -> JobT:
     """The method shown the dominant-path map; a job of srm or drm maps is refused when it runs."""
-    return _seeing(job, "dominant_path", dominant_path=True)
+    return _seeing(job, "dominant-path", ("dominant_path",), dominant_path=True)
 
 
-def with_measurements(job: JobT, measurements: MeasurementsConfig) -> JobT:
-    """The method shown what was measured on the spot."""
-    return _seeing(job, "samples", "sampled", measurements=measurements)
+def with_measurements(job: JobT, measurements: MeasurementsConfig | None = None) -> JobT:
+    """The method shown what was measured on the spot, by default 1 to 10 % of the outdoor cells without error."""
+    return _seeing(job, "measurements", ("samples", "sampled"), measurements=measurements or MeasurementsConfig())
 
 
-def _seeing(job: JobT, *names: str, **data: object) -> JobT:
+#: Name on the command line -> the variant that sees so much more.
+VARIANTS = {
+    "no more": lambda job: job,
+    "cell_size": of_several_cells,
+    "dominant_path": with_dominant_path,
+    "measurements": with_measurements,
+}
+
+
+def _seeing(job: JobT, suffix: str, names: tuple[str, ...], **data: object) -> JobT:
     """The job with ``names`` among the inputs of its networks, and of their laws what a single cell tells."""
-    changes: dict[str, object] = {"data": job.data.model_copy(update=data)}
+    data["folder"] = job.data.folder or f"{job.storage}/{job.name}/data"
+    changes: dict[str, object] = {"name": f"{job.name}-{suffix}", "data": job.data.model_copy(update=data)}
     for stage in job.stages:
         chosen = getattr(job, stage)
         if hasattr(chosen.model, "inputs"):
