@@ -96,21 +96,43 @@ def _law_study(whole: K2Job) -> list[Entry]:
 
 
 def _outline_study(half: K2Job) -> list[Entry]:
-    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not."""
-    jobs = {
+    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not.
+
+    The last three without physics, which is how the paper compares them.
+    """
+    of_indicators = {
         f"outline {kind}": half.model_copy(
             update={"data": half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})}
         )
         for kind in _INDICATORS
     }
-    rows = [Entry(method=name, studies=("outline",), job=job) for name, job in jobs.items()]
-    oracle = half.data.model_copy(update={"true_outlines": True})
-    without = _without_dm1(half, half.map).model_copy(update={"data": oracle})
+    blind = _without_physics(half)
     return [
-        *rows,
+        *(Entry(method=name, studies=("outline",), job=job) for name, job in of_indicators.items()),
         Entry(method="no outline", studies=("outline", "diffusion"), job=_single(half), lender=_LENDER),
-        Entry(method="true outline (oracle)", studies=("outline",), job=without, lender=_LENDER),
+        Entry(method="true outline (oracle)", studies=("outline",), job=_oracle(half), lender=_LENDER),
+        Entry(method="no outline, no physics", studies=("outline",), job=_single(blind), lender=_LENDER),
+        Entry(method="outline k_log, no physics", studies=("outline", "physics"), job=blind),
+        Entry(method="true outline (oracle), no physics", studies=("outline",), job=_oracle(blind), lender=_LENDER),
     ]
+
+
+def _oracle(job: K2Job) -> LatentJob:
+    """DM2 alone, shown the true outline as if DM1 had drawn it."""
+    data = job.data.model_copy(update={"true_outlines": True})
+    return _without_dm1(job, job.map).model_copy(update={"data": data})
+
+
+def _without_physics(job: K2Job) -> K2Job:
+    """Both stages see buildings, vehicles and transmitter, and DM2 the outline; no law."""
+    outline, gain = (
+        stage.model_copy(update={"model": stage.model.model_copy(update={"inputs": inputs, "law": None})})
+        for stage, inputs in (
+            (job.outline, recipes.ENVIRONMENT),
+            (job.map, (*recipes.ENVIRONMENT, "outline_predicted")),
+        )
+    )
+    return job.model_copy(update={"outline": outline, "map": gain})
 
 
 def _physics_study(half: K2Job) -> list[Entry]:
@@ -122,8 +144,6 @@ def _physics_study(half: K2Job) -> list[Entry]:
         law = {"inputs": tuple(i for i in full.law.inputs if i not in gone)}
         models[name] = full.model_copy(update={"inputs": inputs, "law": full.law.model_copy(update=law)})
     models["no law to start from"] = full.model_copy(update={"law": None})
-    none = (*recipes.ENVIRONMENT, "outline_predicted")
-    models["outline, no physics"] = full.model_copy(update={"inputs": none, "law": None})
     # Another set of inputs cannot start from DM1's denoiser, so none does.
     cold = half.model_copy(update={"warm_start": False})
     several = Entry(method="cells of two sizes", studies=("physics",), job=recipes.of_several_cells(cold))
