@@ -19,10 +19,12 @@ from raymap.config import OutlineConfig
 from raymap.data import shards
 from raymap.data.batch import MapBatch, from_columns
 from raymap.data.schema import DatasetCard, require_multipath
-from raymap.evaluation import metrics, pictures, report, summary
+from raymap.evaluation import metrics, pictures, predictions, report, summary
+from raymap.evaluation.predictions import Predictions
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.models.pathloss import FreeSpace, LogDistance
+from raymap.physics import pathloss
 from raymap.runtime import cluster, track
 
 FLOORS = {"Free space": FreeSpace, "Log-distance + LoS": LogDistance}
@@ -43,18 +45,19 @@ def sample_seeds(columns: Mapping[str, np.ndarray]) -> list[int]:
 class Scorer:
     """A Ray Data stage: columns of true maps in, one row of scores per method and map out."""
 
-    def __init__(self, models: Mapping[str, str]) -> None:
+    def __init__(self, models: Mapping[str, str], given: Mapping[str, Predictions] | None = None) -> None:
         self.device = cluster.device()
         self.models = {name: base.load(Path(folder)).to(self.device) for name, folder in models.items()}
+        self.given = dict(given or {})
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         batch, seeds = from_columns(columns).to(self.device), sample_seeds(columns)
+        scored = {name: score_batch(model, batch, seeds) for name, model in self.models.items()}
+        scored |= {name: score_gain(maps.gain_db(columns), batch) for name, maps in self.given.items()}
         rows = [
             {"method": name, "scene": str(scene), "tx_id": int(tx_id), "json": json.dumps(scores)}
-            for name, model in self.models.items()
-            for scene, tx_id, scores in zip(
-                columns["scene"], columns["tx_id"], score_batch(model, batch, seeds), strict=True
-            )
+            for name, found in scored.items()
+            for scene, tx_id, scores in zip(columns["scene"], columns["tx_id"], found, strict=True)
         ]
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
@@ -63,18 +66,12 @@ def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> lis
     """Flat scores (``raymap.evaluation.metrics``) of each map of a batch; the model sees ``batch.blind()`` only."""
     with torch.no_grad():
         predicted = model.predict_all(batch.blind(), seeds)
-    outdoor = batch.valid[:, 0]
-    rows = metrics.score_maps(
-        units.gain_db_from_signal(predicted["gain"][:, 0]),
-        units.gain_db_from_signal(batch.gain[:, 0]),
-        outdoor,
-        batch.line_of_sight[:, 0] > 0,
-    )
+    rows = score_gain(units.gain_db_from_signal(predicted["gain"][:, 0]), batch)
     if "outline" in predicted and batch.outline is not None:
         agreement = metrics.outline_agreement(
             units.grey_from_signal(predicted["outline"][:, 0]),
             units.grey_from_signal(batch.outline[:, 0]),
-            outdoor,
+            batch.valid[:, 0],
             OUTLINE_THRESHOLD,
             OUTLINE_TOLERANCE_CELLS,
         )
@@ -82,18 +79,47 @@ def score_batch(model: base.Predictor, batch: MapBatch, seeds: list[int]) -> lis
     return rows
 
 
-def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Path, *, num_pictures: int = 4) -> dict:
+def score_gain(predicted_db, batch: MapBatch) -> list[dict[str, float]]:
+    """Flat scores of predicted maps (B, H, W) [dB] against a batch's; rings are around the centre of the tx cell."""
+    shape, cell_m = batch.tx.shape[-2:], batch.cell_m
+    distance_m = [
+        pathloss.distance_m(shape, cell_m, ((column + 0.5) * cell_m, (row + 0.5) * cell_m))
+        for row, column in batch.tx_cell.tolist()
+    ]
+    return metrics.score_maps(
+        predicted_db,
+        units.gain_db_from_signal(batch.gain[:, 0]),
+        batch.valid[:, 0],
+        batch.line_of_sight[:, 0] > 0,
+        np.stack(distance_m),
+    )
+
+
+def score(
+    models: Mapping[str, str | Path],
+    data: str,
+    split: str,
+    out: str | Path,
+    *,
+    given: Mapping[str, Predictions] | None = None,
+    num_pictures: int = 4,
+) -> dict:
     """Score models, floors and (fitted on a training split) the law of a cell; returns what ``metrics.json`` holds.
 
-    ``models``: name -> model folder. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and
-    map), ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have, and for
-    a model that reads the dominant-path map on a dataset where that is the truth.
+    ``models``: name -> model folder. ``given``: name -> maps of the whole split that somebody else predicted, scored
+    alike but without costs. Writes into ``out``: ``metrics.json``, ``metrics.parquet`` (one row per method and map),
+    ``pictures/*.png`` and ``report.html``. Raises ValueError for a split that the dataset does not have, for a model
+    that reads the dominant-path map on a dataset where that is the truth, and for given maps as
+    :meth:`Predictions.check`.
     """
+    given = dict(given or {})
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     card = DatasetCard.load(data)
     if split not in card.splits:
         raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
+    for maps in given.values():
+        maps.check(predictions.rows_of(data, split), card.shape)
     folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
     loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
     dominant_path = _reads_dominant_path(loaded.values())
@@ -103,12 +129,12 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
     fitted = ("train", LAWS) if "train" in card.splits else (split, FLOORS)
     laws = fit_laws(data, *fitted, out / "laws")
     outline = _outline_config(folders)
-    rows = score_rows({**laws, **folders}, data, split, outline=outline, quarantine=out / "quarantine")
+    rows = score_rows({**laws, **folders}, data, split, outline=outline, given=given, quarantine=out / "quarantine")
     rows.to_parquet(out / "metrics.parquet", index=False)
     dataset = shards.stream(
         data, split, outline=outline, dominant_path=dominant_path, quarantine=str(out / "quarantine")
     )
-    examples = _examples(rows, next(iter(models), None), dataset, num_pictures)
+    examples = _examples(rows, next(iter([*models, *given]), None), dataset, num_pictures)
     found = summary.summarise(
         rows,
         dataset=f"{card.name} ({card.fingerprint[:12]})",
@@ -119,7 +145,9 @@ def score(models: Mapping[str, str | Path], data: str, split: str, out: str | Pa
     )
     found["set_aside"] = shards.quarantined(str(out / "quarantine"))
     summary.write_metrics(out, found)
-    _report(out, found, rows, card, examples, loaded, "train" in card.splits)
+    drawn = {name: _items(examples, *_predict(model, examples)) for name, model in loaded.items()}
+    drawn |= {name: _items(examples, maps.gain_db(examples)) for name, maps in given.items()}
+    _report(out, found, rows, card, drawn, given, "train" in card.splits)
     return found
 
 
@@ -130,12 +158,14 @@ def score_rows(
     *,
     outline: OutlineConfig,
     true_outlines: bool = False,
+    given: Mapping[str, Predictions] | None = None,
     quarantine: Path | None = None,
 ):
     """A DataFrame with one row per model (name -> folder) and map: all scores, and what a prediction costs.
 
     ``outline``: what outlines are scored against. ``true_outlines``: models are given the true one as DM1's, which
-    makes their scores an upper bound and no result. Raises ValueError as :func:`raymap.data.shards.stream`, also for a
+    makes their scores an upper bound and no result. ``given``: name -> maps of further methods, of which nothing else
+    is known. Raises ValueError as :func:`raymap.data.shards.stream`, also for a
     model that reads the dominant-path map on a dataset where that is the truth.
     """
     cluster.connect(min_cpus=2)
@@ -147,8 +177,9 @@ def score_rows(
         quarantine=quarantine and str(quarantine),
     )  # fmt: skip
     table = dataset.map_batches(
-        Scorer, batch_size=16, compute=ActorPoolStrategy(size=1), fn_constructor_kwargs={"models": folders}
-    ).to_pandas()
+        Scorer, batch_size=16, compute=ActorPoolStrategy(size=1),
+        fn_constructor_kwargs={"models": folders, "given": given},
+    ).to_pandas()  # fmt: skip
     rows = table.drop(columns="json").join(_expand(table["json"]))
     one = from_columns({key: np.stack([value]) for key, value in dataset.take(1)[0].items()}).blind()
     costs = {name: cost(base.load(Path(folder)), one) for name, folder in folders.items()}
@@ -242,12 +273,17 @@ def _peak_memory_mb() -> float | None:
     return None
 
 
-def _items(examples: dict[str, np.ndarray], model: base.Predictor) -> list[dict]:
-    """What the house picture shows of every example."""
-    batch = from_columns(examples)
+def _predict(model: base.Predictor, examples: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """(B, H, W) predicted gain [dB] and, where the model draws one, outline [0, 1] of the examples."""
     with torch.no_grad():
-        predicted = model.predict_all(batch.blind(), sample_seeds(examples))
+        predicted = model.predict_all(from_columns(examples).blind(), sample_seeds(examples))
+    outline = predicted.get("outline")
     gain_db = units.gain_db_from_signal(predicted["gain"][:, 0].numpy())
+    return gain_db, None if outline is None else units.grey_from_signal(outline[:, 0].numpy())
+
+
+def _items(examples: dict[str, np.ndarray], gain_db: np.ndarray, outline: np.ndarray | None = None) -> list[dict]:
+    """What the house picture shows of every example."""
     items = []
     for index, scene in enumerate(examples["scene"]):
         x_m, y_m, _height_m = examples["tx_xyz_m"][index]
@@ -261,24 +297,25 @@ def _items(examples: dict[str, np.ndarray], model: base.Predictor) -> list[dict]
             "tx": (int(y_m / cell_m), int(x_m / cell_m)),
             "cell_m": cell_m,
         }
-        if "outline" in predicted:
-            item["outline"] = units.grey_from_signal(predicted["outline"][index, 0].numpy())
+        if outline is not None:
+            item["outline"] = outline[index]
         items.append(item)
     return items
 
 
-def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, has_train: bool) -> None:
+def _report(
+    out: Path, found: dict, rows, card, drawn: Mapping[str, list[dict]], given: Iterable[str], has_train: bool
+) -> None:
     folder = out / "pictures"
     folder.mkdir(exist_ok=True)
     shown = []
-    for name, model in loaded.items():
-        items = _items(examples, model)
+    for name, items in drawn.items():
         file_name = re.sub(r"[^A-Za-z0-9]+", "-", name.replace("²", "2")).strip("-").lower()
         png = pictures.gallery(items, folder / f"{file_name}.png")
         pictures.gallery(items[len(items) // 2 : len(items) // 2 + 1], folder / f"{file_name}-one.png")
-        caption = (
-            "From the environment alone: buildings, predicted outline, predicted map; then the truth and the error."
-        )
+        source = "Given as files, from whatever their maker knew" if name in given else "From the environment alone"
+        outline = "predicted outline, " * ("outline" in items[0])
+        caption = f"{source}: buildings, {outline}predicted map; then the truth and the error."
         shown.append((f"Maps by {name}", caption, png))
     fitted = "the training split" if has_train else "this very split, which favours them"
     notes = [
@@ -296,6 +333,17 @@ def _report(out: Path, found: dict, rows, card, examples: dict, loaded: dict, ha
         notes=notes,
         attribution=card.attribution,
     )
+
+
+def name_predictions(texts: list[str], scale: predictions.Scale, taken: Iterable[str]) -> dict[str, Predictions]:
+    """ "NAME=FOLDER" to name -> predictions. Raises ValueError without a name, and for one that is taken."""
+    named: dict[str, Predictions] = {}
+    for text in texts:
+        name, _, folder = text.rpartition("=")
+        if not name or name in {*named, *taken, *LAWS}:
+            raise ValueError(f"predictions need a name of their own, as --predictions NAME=FOLDER; got {text!r}")
+        named[name] = Predictions(folder=Path(folder).resolve(), scale=scale)
+    return named
 
 
 def name_models(models: list[str]) -> dict[str, str]:
