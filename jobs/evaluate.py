@@ -2,6 +2,7 @@
 
     python jobs/evaluate.py --model runs/demo/model --data runs/demo/data --split test --out runs/demo/report
     python jobs/evaluate.py --model k2=runs/demo/model --model old=runs/old/model --data DATASET --out DIR
+    python jobs/evaluate.py --model k2=runs/demo/model --measurements.rates '[0.01, 0.01]' --measurements.noise_db 2
     python jobs/evaluate.py --predictions RadioUNet=maps/radiounet --data runs/radiomapseer/data --out DIR
 
 ``--model`` is a folder, "runs:/<id>/model" or "models:/<name>@<alias>", with an optional name before "=".
@@ -14,7 +15,7 @@ import sys
 
 from pydantic import Field
 
-from raymap.config import Settings, from_command_line
+from raymap.config import MeasurementsConfig, Settings, from_command_line
 from raymap.evaluation.predictions import Scale
 from raymap.runtime.evaluate import name_models, name_predictions, score
 
@@ -24,6 +25,9 @@ class Evaluate(Settings):
 
     model: list[str] = Field([], description="folder or MLflow name of a model, as NAME=MODEL or MODEL; repeatable")
     predictions: list[str] = Field([], description="folder of predicted maps, as NAME=FOLDER; repeatable")
+    measurements: MeasurementsConfig | None = Field(
+        None, description="let models be shown, or corrected by, what is measured in some cells of every map"
+    )
     predictions_scale: Scale = Field("radiomapseer", description="what the numbers in those files mean")
     data: str = Field("runs/demo/data", description="dataset folder")
     split: str = "test"
@@ -34,7 +38,7 @@ if __name__ == "__main__":
     job = from_command_line(Evaluate(), sys.argv[1:], prog="evaluate.py")
     models = name_models(job.model)
     given = name_predictions(job.predictions, job.predictions_scale, models)
-    found = score(models, job.data, job.split, job.out, given=given)
+    found = score(models, job.data, job.split, job.out, given=given, measurements=job.measurements)
     for name, scores in found["methods"].items():
         whole = scores["raw"]["all"]
         psnr = whole["psnr"]["mean"]

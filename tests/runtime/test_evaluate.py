@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 
 from raymap import units
+from raymap.config import MeasurementsConfig
 from raymap.data import generated, schema, shards, sites
 from raymap.data.batch import from_columns
 from raymap.data.reader import ShardReader
 from raymap.evaluation.predictions import Predictions, file_stem
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
+from raymap.models.interpolation import Kriging
+from raymap.models.pathloss import FreeSpace
 from raymap.propagation import dominant_path
-from raymap.runtime.evaluate import Scorer, name_predictions, score, score_gain
+from raymap.runtime.evaluate import INTERPOLATIONS, LAWS, Scorer, name_predictions, score, score_gain
 from raymap.scene import Grid
 
 GRID = Grid((32, 32), 8.0)
@@ -100,7 +103,7 @@ def test_given_maps_need_a_name_of_their_own(tmp_path):
 def test_given_maps_stand_beside_the_floors_in_one_report(towns, ray_local, tmp_path):
     data, columns, given = towns
     found = score({}, str(data), "test", tmp_path / "report", given={"theirs": given})
-    assert list(found["methods"]) == ["Free space", "Log-distance + LoS", "Law of a cell", "theirs"]
+    assert list(found["methods"]) == [*LAWS, "theirs"]
     theirs = found["methods"]["theirs"]
     expected = pd.DataFrame(score_gain(given.gain_db(columns), from_columns(columns)))["raw/all/nmse"].mean()
     assert theirs["raw"]["all"]["nmse"]["mean"] == pytest.approx(expected) and theirs["raw"]["all"]["nmse"]["num"] == 4
@@ -108,3 +111,22 @@ def test_given_maps_stand_beside_the_floors_in_one_report(towns, ray_local, tmp_
     assert theirs["raw"]["0-32m"]["rmse_db"]["num"] == 4
     assert (tmp_path / "report" / "pictures" / "theirs.png").is_file()
     assert "Given as files" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_measurements_correct_what_does_not_read_them(towns, ray_local, tmp_path):
+    data, _columns, _given = towns
+    base.save(FreeSpace(FreeSpace.Config()), tmp_path / "model")
+    config = MeasurementsConfig(rates=(0.1, 0.1), noise_db=1.0)
+    found = score({"friis": tmp_path / "model"}, str(data), "test", tmp_path / "report", measurements=config)
+    assert list(found["methods"]) == [*LAWS, *INTERPOLATIONS, "friis", "friis, corrected"]
+    nmse = {name: scores["raw"]["all"]["nmse"]["mean"] for name, scores in found["methods"].items()}
+    assert nmse["friis, corrected"] < 0.5 * nmse["friis"] and nmse["friis"] == nmse["Free space"]
+    assert found["measurements"] == {"rates": [0.1, 0.1], "noise_db": 1.0}
+    report = (tmp_path / "report" / "report.html").read_text()
+    assert "10.00% to 10.00% of the outdoor cells" in report and "From the environment and measurements" in report
+
+
+def test_who_reads_measurements_is_not_scored_without(towns, tmp_path):
+    base.save(Kriging(Kriging.Config()), tmp_path / "model")
+    with pytest.raises(ValueError, match="theirs reads measurements; say how many cells"):
+        score({"theirs": tmp_path / "model"}, str(towns[0]), "test", tmp_path / "report")
