@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from raymap import recipes
 from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
 from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
-from raymap.models.regression import Regression
 from raymap.runtime.benchmark import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob
-
-MethodT = TypeVar("MethodT", bound=MethodJob)
-ModelT = TypeVar("ModelT", RadioDiff.Config, Regression.Config)
 
 #: The row whose autoencoder, and DM1 where there is one, the studies share.
 _LENDER = "outline k_log"
@@ -62,8 +56,8 @@ def benchmark(size: recipes.Size) -> Benchmark:
     methods = {"RadioDiff": recipes.radiodiff(size), "Regression": regression, "RadioDiff-k²": whole}
     of_multipath = {
         **methods,
-        "Regression": _with_dominant_path(regression),
-        "RadioDiff-k²": _with_dominant_path(whole),
+        "Regression": recipes.with_dominant_path(regression),
+        "RadioDiff-k²": recipes.with_dominant_path(whole),
         "RadioDiff-k², no dominant path": whole,
     }
     seeds = {"srm": (0, 1, 2), "drm": (0,), "mrm": (0,)}
@@ -101,40 +95,44 @@ def _law_study(whole: K2Job) -> list[Entry]:
     ]
 
 
-def _with_dominant_path(job: MethodT) -> MethodT:
-    """The job with the dominant-path map among the inputs of its networks and laws; refused for srm and drm maps."""
-    changes: dict[str, object] = {"data": job.data.model_copy(update={"dominant_path": True})}
-    for name in job.stages:
-        stage = getattr(job, name)
-        if hasattr(stage.model, "inputs"):
-            changes[name] = stage.model_copy(update={"model": _seeing_dominant_path(stage.model)})
-    return job.model_copy(update=changes)
-
-
-def _seeing_dominant_path(model: ModelT) -> ModelT:
-    law = model.law and model.law.model_copy(update={"inputs": (*model.law.inputs, "dominant_path")})
-    # DM2 starts from DM1's denoiser, so what it alone sees stays last.
-    own = tuple(name for name in model.inputs if name == "outline_predicted")
-    shared = tuple(name for name in model.inputs if name not in own)
-    return model.model_copy(update={"inputs": (*shared, "dominant_path", *own), "law": law})
-
-
 def _outline_study(half: K2Job) -> list[Entry]:
-    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not."""
-    jobs = {
+    """DM2 with the outline of every indicator, without any, and with the true one; DM1's steps go where DM1 is not.
+
+    The last three without physics, which is how the paper compares them.
+    """
+    of_indicators = {
         f"outline {kind}": half.model_copy(
             update={"data": half.data.model_copy(update={"outline": OutlineConfig(kind=kind)})}
         )
         for kind in _INDICATORS
     }
-    rows = [Entry(method=name, studies=("outline",), job=job) for name, job in jobs.items()]
-    oracle = half.data.model_copy(update={"true_outlines": True})
-    without = _without_dm1(half, half.map).model_copy(update={"data": oracle})
+    blind = _without_physics(half)
     return [
-        *rows,
+        *(Entry(method=name, studies=("outline",), job=job) for name, job in of_indicators.items()),
         Entry(method="no outline", studies=("outline", "diffusion"), job=_single(half), lender=_LENDER),
-        Entry(method="true outline (oracle)", studies=("outline",), job=without, lender=_LENDER),
+        Entry(method="true outline (oracle)", studies=("outline",), job=_oracle(half), lender=_LENDER),
+        Entry(method="no outline, no physics", studies=("outline",), job=_single(blind), lender=_LENDER),
+        Entry(method="outline k_log, no physics", studies=("outline", "physics"), job=blind),
+        Entry(method="true outline (oracle), no physics", studies=("outline",), job=_oracle(blind), lender=_LENDER),
     ]
+
+
+def _oracle(job: K2Job) -> LatentJob:
+    """DM2 alone, shown the true outline as if DM1 had drawn it."""
+    data = job.data.model_copy(update={"true_outlines": True})
+    return _without_dm1(job, job.map).model_copy(update={"data": data})
+
+
+def _without_physics(job: K2Job) -> K2Job:
+    """Both stages see buildings, vehicles and transmitter, and DM2 the outline; no law."""
+    outline, gain = (
+        stage.model_copy(update={"model": stage.model.model_copy(update={"inputs": inputs, "law": None})})
+        for stage, inputs in (
+            (job.outline, recipes.ENVIRONMENT),
+            (job.map, (*recipes.ENVIRONMENT, "outline_predicted")),
+        )
+    )
+    return job.model_copy(update={"outline": outline, "map": gain})
 
 
 def _physics_study(half: K2Job) -> list[Entry]:
@@ -146,8 +144,6 @@ def _physics_study(half: K2Job) -> list[Entry]:
         law = {"inputs": tuple(i for i in full.law.inputs if i not in gone)}
         models[name] = full.model_copy(update={"inputs": inputs, "law": full.law.model_copy(update=law)})
     models["no law to start from"] = full.model_copy(update={"law": None})
-    none = (*recipes.ENVIRONMENT, "outline_predicted")
-    models["outline, no physics"] = full.model_copy(update={"inputs": none, "law": None})
     # Another set of inputs cannot start from DM1's denoiser, so none does.
     cold = half.model_copy(update={"warm_start": False})
     several = Entry(method="cells of two sizes", studies=("physics",), job=recipes.of_several_cells(cold))

@@ -167,6 +167,7 @@ class Stage(Settings, Generic[ModelT]):
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+AnyT = TypeVar("AnyT")
 
 
 class _CommandLineOnly(BaseSettings):
@@ -223,8 +224,8 @@ def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
 
 
 def sized(
-    recipe: Callable[[str], SettingsT], argv: Sequence[str], *, default: str, flag: str = "size"
-) -> tuple[SettingsT, list[str]]:
+    recipe: Callable[[str], AnyT], argv: Sequence[str], *, default: str, flag: str = "size"
+) -> tuple[AnyT, list[str]]:
     """``recipe(size)`` for the ``--size`` in ``argv`` and the arguments that are left for :func:`from_command_line`."""
 
     class First(_CommandLineOnly):

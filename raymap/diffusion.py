@@ -156,12 +156,15 @@ def sample(
     draw: Callable[[], Tensor],
     steps: int,
     stochastic: bool,
+    correct: Callable[[Tensor, float], Tensor] | None = None,
 ) -> Tensor:
     """z₀ from noise in ``steps`` network calls at t = 1, (steps-1)/steps, ..., 1/steps.
 
     Deterministic: z_s = (1-s)·ẑ₀ + √s·ε̂. Stochastic, the exact posterior q(z_s | z_t, ẑ₀):
     z_s = (1-s)·ẑ₀ + (s/√t)·ε̂ + √(s(t-s)/t)·η, η ~ N(0, I). Here ε̂ is the noise that z_t and ẑ₀ imply together.
-    ``draw()`` gives standard normal noise (B, ...), see :func:`seeded_noise`. Raises ValueError for ``steps`` below 1.
+    ``draw()`` gives standard normal noise (B, ...), see :func:`seeded_noise`. ``correct(ẑ₀, v)``: ẑ₀
+    with what else is known, v = t/((1-t)² + t) being the variance that z_t leaves to a z₀ of variance 1.
+    Raises ValueError for ``steps`` below 1.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -170,6 +173,8 @@ def sample(
         t, s = (steps - index) / steps, (steps - index - 1) / steps
         batch_t = torch.full((z_t.shape[0],), t, device=z_t.device)
         z0 = clean(z_t, batch_t, denoise(z_t, batch_t))
+        if correct is not None:
+            z0 = correct(z0, t / ((1 - t) ** 2 + t))
         noise = (z_t - (1 - t) * z0) / t**0.5
         if stochastic and s > 0:
             z_t = (1 - s) * z0 + s / t**0.5 * noise + (s * (t - s) / t) ** 0.5 * draw()

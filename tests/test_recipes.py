@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raymap import recipes
-from raymap.config import from_command_line
+from raymap.config import MeasurementsConfig, from_command_line
 from raymap.data.batch import from_scenes
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
@@ -118,3 +118,21 @@ def test_a_law_reads_the_dominant_path_map_only_where_the_inputs_do():
     for size in SIZES:
         jobs = (recipes.k2(size), recipes.radiodiff(size), recipes.regression(size))
         assert not any(job.model().reads("dominant_path") or job.data.dominant_path for job in jobs)
+
+
+@pytest.mark.parametrize("name", recipes.METHODS)
+def test_every_method_can_be_shown_measurements(name):
+    _title, recipe = recipes.METHODS[name]
+    plain, config = recipe("debug"), MeasurementsConfig(rates=(0.05, 0.05), noise_db=1.0)
+    shown = recipes.with_measurements(plain, config)
+    assert shown.data.measurements == config and shown.resolved_data.folder == plain.resolved_data.folder
+    assert shown.folder != plain.folder
+    for stage in plain.stages:
+        before, after = getattr(plain, stage).model, getattr(shown, stage).model
+        if not hasattr(before, "inputs"):
+            assert after == before
+            continue
+        assert set(after.inputs) - set(before.inputs) == {"samples", "sampled"}
+        assert (after.inputs[-1] == "outline_predicted") == ("outline_predicted" in before.inputs)
+        assert getattr(after, "law", None) == getattr(before, "law", None), "one cell alone knows nothing of them"
+    assert shown.map.model.reads("sampled") and not plain.map.model.reads("sampled")

@@ -13,6 +13,10 @@ image, so that an image is not judged by its own span.
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -24,15 +28,23 @@ BLACK_LEVEL = {"raw": 0.0, "thr02": 0.2}
 CONVENTIONS = tuple(BLACK_LEVEL)
 REGIONS = ("all", "outdoor", "los", "nlos")
 METRICS = ("nmse", "rmse", "rmse_db", "ssim", "psnr")
+#: Of rings around the transmitter, which are too narrow for SSIM's window.
+RING_METRICS = ("nmse", "rmse", "rmse_db")
+#: Where one ring ends and the next begins [m]. Doublings, since free space loses 6 dB with each; a map of 256 m with
+#: its transmitter in the middle half has cells in all of them.
+RING_EDGES_M = (0.0, 32.0, 64.0, 128.0, math.inf)
 
 _SSIM_PADDING = 5
 
 
-def score_maps(predicted_db, true_db, outdoor, line_of_sight=None) -> list[dict[str, float]]:
+def score_maps(
+    predicted_db, true_db, outdoor, line_of_sight=None, distance_m=None, *, ring_edges_m: Sequence[float] = RING_EDGES_M
+) -> list[dict[str, float]]:
     """Score a batch of predicted maps; one dict per image, in the order of the batch.
 
     ``predicted_db``, ``true_db``: (B, H, W) path gain [dB]. ``outdoor``: (B, H, W) bool, True where no building
     stands. ``line_of_sight``: (B, H, W) bool, True where the transmitter is seen; only its outdoor cells count.
+    ``distance_m``: (B, H, W) distance to the transmitter [m], ``ring_edges_m`` where rings of it begin and end.
     All may be numpy arrays or torch tensors.
 
     Both maps become grey levels clipped to [0, 1], as the field does: a prediction below -147 dB is a prediction of the
@@ -40,7 +52,9 @@ def score_maps(predicted_db, true_db, outdoor, line_of_sight=None) -> list[dict[
     as given: whether to know the footprints is the model's affair.
 
     Keys are ``"convention/region/metric"``, with convention ``raw`` or ``thr02`` and region ``all``, ``outdoor`` and,
-    given ``line_of_sight``, ``los`` and ``nlos`` (outdoor cells with and without it). Over the cells of the region:
+    given ``line_of_sight``, ``los`` and ``nlos`` (outdoor cells with and without it). Given ``distance_m``, every ring
+    of outdoor cells, low ≤ distance < high, is a region too: ``0-32m`` to ``128m+``, with the first three metrics.
+    Over the cells of the region:
 
     - ``nmse`` = Σ(ĝ - g)² / Σg² [1]; NaN if the truth is zero throughout
     - ``rmse`` = √mean(ĝ - g)² [grey level]; ``rmse_db`` the same in dB (100·rmse for raw, 80·rmse for thr02)
@@ -49,8 +63,8 @@ def score_maps(predicted_db, true_db, outdoor, line_of_sight=None) -> list[dict[
 
     and ``raw/outdoor/median_abs_db``, the median of |ĝ - g| outdoors [dB]. A region without cells gives NaN.
 
-    Raises ValueError for shapes that differ or are not (B, H, W) of at least 6 x 6 cells, masks that are not bool, and
-    values that are not finite (in the truth: outdoors).
+    Raises ValueError for shapes that differ or are not (B, H, W) of at least 6 x 6 cells, masks that are not bool,
+    values that are not finite (in the truth: outdoors), and edges of rings that do not rise.
     """
     outdoor = _mask("outdoor", outdoor)
     predicted_db = _values("predicted_db", predicted_db, outdoor)
@@ -62,13 +76,14 @@ def score_maps(predicted_db, true_db, outdoor, line_of_sight=None) -> list[dict[
     if line_of_sight is not None:
         line_of_sight = _mask("line_of_sight", line_of_sight, like=outdoor)
         regions |= {"los": outdoor & line_of_sight, "nlos": outdoor & ~line_of_sight}
+    rings = {} if distance_m is None else _rings(_values("distance_m", distance_m, outdoor), outdoor, ring_edges_m)
 
     predicted = units.grey_from_gain_db(predicted_db).clamp(0, 1)
     true = torch.where(outdoor, units.grey_from_gain_db(true_db).clamp(0, 1), 0.0)
     columns = {}
     for convention, black in BLACK_LEVEL.items():
         span_db = units.GAIN_SPAN_DB * (1 - black)
-        scores = _score_grey(_stretch(predicted, black), _stretch(true, black), regions, span_db)
+        scores = _score_grey(_stretch(predicted, black), _stretch(true, black), regions, rings, span_db)
         columns |= {f"{convention}/{key}": values for key, values in scores.items()}
     columns["raw/outdoor/median_abs_db"] = _median((predicted - true).abs() * units.GAIN_SPAN_DB, outdoor)
     return _rows(columns)
@@ -116,11 +131,11 @@ def outline_agreement(
     )
 
 
-def _score_grey(predicted, true, regions, span_db: float) -> dict[str, torch.Tensor]:
+def _score_grey(predicted, true, regions, rings, span_db: float) -> dict[str, torch.Tensor]:
     """``"region/metric"`` to (B,) for two (B, H, W) maps in [0, 1] whose range is worth ``span_db`` [dB]."""
     squared_error, energy, similarity = (predicted - true) ** 2, true**2, _similarity(predicted, true)
     columns = {}
-    for region, mask in regions.items():
+    for region, mask in (regions | rings).items():
         num = _count(mask)
         total_error = _sum(squared_error, mask)
         mean_error = _ratio(total_error, num)
@@ -131,8 +146,19 @@ def _score_grey(predicted, true, regions, span_db: float) -> dict[str, torch.Ten
             "ssim": _ratio(_sum(similarity, mask), num),
             "psnr": -10.0 * mean_error.log10(),
         }
-        columns |= {f"{region}/{metric}": values[metric] for metric in METRICS}
+        columns |= {f"{region}/{metric}": values[metric] for metric in (RING_METRICS if region in rings else METRICS)}
     return columns
+
+
+def _rings(distance_m: torch.Tensor, outdoor: torch.Tensor, edges_m: Sequence[float]) -> dict[str, torch.Tensor]:
+    """``"0-32m"`` ... ``"128m+"`` to (B, H, W) bool, the outdoor cells from one edge up to the next."""
+    pairs = list(itertools.pairwise(edges_m))
+    if not pairs or any(not low < high for low, high in pairs):
+        raise ValueError(f"ring_edges_m must be two distances or more that rise, got {tuple(edges_m)}")
+    return {
+        f"{low:g}m+" if math.isinf(high) else f"{low:g}-{high:g}m": outdoor & (low <= distance_m) & (distance_m < high)
+        for low, high in pairs
+    }
 
 
 def _stretch(grey: torch.Tensor, black: float) -> torch.Tensor:

@@ -70,17 +70,22 @@ class Predictor(nn.Module):
 
     @contextlib.contextmanager
     def with_sampling(
-        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+        self,
+        steps: int | None = None,
+        stochastic: bool | None = None,
+        views: int | None = None,
+        measured_noise_db: float | None = None,
     ) -> Iterator[None]:
         """Within this context predictions are sampled another way; None leaves what the model's config says.
 
         ``steps``: network calls per stage and view. ``stochastic``: draw noise anew at every step. ``views``: mirrored
-        views of the scene that a prediction is the mean of.
+        views of the scene that a prediction is the mean of. ``measured_noise_db``: draw maps that agree with the
+        batch's measurements, which err by so much [dB]; the model need not have been trained on any.
         Raises ValueError for values that are not allowed, and for a model that does not sample.
         """
-        fixed = {"steps": None, "stochastic": None, "views": getattr(self.config, "views", 1)}
-        asked = {"steps": steps, "stochastic": stochastic, "views": views}
-        other = [f"{name}={value}" for name, value in asked.items() if value is not None and value != fixed[name]]
+        fixed = {"views": getattr(self.config, "views", 1)}
+        asked = {"steps": steps, "stochastic": stochastic, "views": views, "measured_noise_db": measured_noise_db}
+        other = [f"{name}={value}" for name, value in asked.items() if value is not None and value != fixed.get(name)]
         if other:
             raise ValueError(f"{type(self).__name__} does not predict in steps or views of choice, got {other[0]}")
         yield

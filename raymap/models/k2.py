@@ -78,9 +78,17 @@ class K2(Predictor):
 
     @contextlib.contextmanager
     def with_sampling(
-        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+        self,
+        steps: int | None = None,
+        stochastic: bool | None = None,
+        views: int | None = None,
+        measured_noise_db: float | None = None,
     ) -> Iterator[None]:
-        with self.outline.with_sampling(steps, stochastic, views), self.map.with_sampling(steps, stochastic, views):
+        # Gains are measured, not outlines.
+        with (
+            self.outline.with_sampling(steps, stochastic, views),
+            self.map.with_sampling(steps, stochastic, views, measured_noise_db),
+        ):
             yield
 
     @property

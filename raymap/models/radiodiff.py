@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Literal, NamedTuple
 
@@ -16,9 +17,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from raymap import diffusion
+from raymap import diffusion, units
 from raymap.config import ModelConfig
 from raymap.data.batch import CHANNELS, MapBatch, require_inputs, symmetry
+from raymap.models import posterior
 from raymap.models.base import Predictor
 from raymap.models.cell_law import CellLaw
 from raymap.models.vae import Vae, load_weights
@@ -65,11 +67,12 @@ def stack(batch: MapBatch, inputs: Sequence[str], law: Tensor | None) -> Tensor:
 
 
 class Sampling(NamedTuple):
-    """How predictions are drawn, see the fields of the same names in :class:`RadioDiff.Config`."""
+    """How predictions are drawn, see :meth:`Predictor.with_sampling`."""
 
     steps: int
     stochastic: bool
     views: int
+    measured_noise_db: float | None = None
 
 
 class RadioDiff(Predictor):
@@ -202,24 +205,37 @@ class RadioDiff(Predictor):
         """
         batch = batch.blind()
         law = self.by_law(batch) if law is None else law
+        detail = self._detail(batch, law)
+        if self.sampling.measured_noise_db is not None:
+            batch = replace(batch, samples=batch.stack(["samples"]) - detail)
         drawn = [
             symmetry(self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code)), code)
             for code in MIRRORS[self.sampling.views]
         ]
-        signal = torch.stack(drawn).mean(dim=0) + self._detail(batch, law)
+        signal = torch.stack(drawn).mean(dim=0) + detail
         return torch.where(batch.outdoor, signal.clamp(-1, 1), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int], law: Tensor | None) -> Tensor:
         height, width = (size // self.autoencoder.factor for size in batch.building.shape[-2:])
         shape = (self.latent_mean.shape[1], height, width)
-        network = self._network(batch, law)
-        z0 = diffusion.sample(
-            lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
-            diffusion.seeded_noise(seeds, shape, batch.building.device),
-            self.sampling.steps,
-            self.sampling.stochastic,
+        network, offset = self._network(batch, law), self._offset(batch, law)
+
+        def decode(z0: Tensor) -> Tensor:
+            return self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + offset).float()
+
+        def agree(z0: Tensor, variance: float) -> Tensor:
+            sampled, noise = batch.sampled > 0, 2 * self.sampling.measured_noise_db / units.GAIN_SPAN_DB
+            return posterior.agree(z0, variance, decode, batch.samples, sampled, noise)
+
+        return decode(
+            diffusion.sample(
+                lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
+                diffusion.seeded_noise(seeds, shape, batch.building.device),
+                self.sampling.steps,
+                self.sampling.stochastic,
+                agree if self.sampling.measured_noise_db is not None else None,
+            )
         )
-        return self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + self._offset(batch, law)).float()
 
     def _detail(self, batch: MapBatch, law: Tensor | None) -> Tensor | float:
         """(B, 1, H, W): what of the law's map no latent holds. It is known cell by cell, and need not be lost."""
@@ -229,13 +245,22 @@ class RadioDiff(Predictor):
 
     @contextlib.contextmanager
     def with_sampling(
-        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
+        self,
+        steps: int | None = None,
+        stochastic: bool | None = None,
+        views: int | None = None,
+        measured_noise_db: float | None = None,
     ) -> Iterator[None]:
-        asked = {"steps": steps, "stochastic": stochastic, "views": views}
+        asked = {"steps": steps, "stochastic": stochastic, "views": views, "measured_noise_db": measured_noise_db}
         before = self.sampling
         after = before._replace(**{name: value for name, value in asked.items() if value is not None})
         if after.steps < 1 or after.views not in MIRRORS:
             raise ValueError(f"steps must be at least 1 and views 1, 2 or 4, got {after}")
+        if after.measured_noise_db is not None and (after.measured_noise_db <= 0 or self.config.reads("sampled")):
+            raise ValueError(
+                f"measured_noise_db must be above 0, and for a model that does not read measurements itself; got "
+                f"{after.measured_noise_db} for one with the inputs {', '.join(self.config.inputs)}"
+            )
         self.sampling = after
         try:
             yield

@@ -1,6 +1,6 @@
 """Recipes: a size (:data:`Size`) in, a whole config out. One paper, one file; one method, one function."""
 
-from raymap.recipes.radio_unet import radiounet, sparse_finetune, with_measurements
+from raymap.recipes.radio_unet import radiounet, sparse_finetune
 from raymap.recipes.radiodiff_k2 import (
     ENVIRONMENT,
     K2_SIZES,
@@ -8,17 +8,19 @@ from raymap.recipes.radiodiff_k2 import (
     both_budgets,
     k2,
     law_of,
-    of_several_cells,
     radiodiff,
     regression,
     taken_over,
 )
 from raymap.recipes.sizes import Size
+from raymap.recipes.variants import VARIANTS, of_several_cells, with_dominant_path, with_measurements
 
 __all__ = [
     "ENVIRONMENT",
     "K2_SIZES",
+    "METHODS",
     "PHYSICS",
+    "VARIANTS",
     "Size",
     "both_budgets",
     "k2",
@@ -29,5 +31,14 @@ __all__ = [
     "regression",
     "sparse_finetune",
     "taken_over",
+    "with_dominant_path",
     "with_measurements",
 ]
+
+#: Name on the command line -> (title in tables, recipe) of every method that is trained.
+METHODS = {
+    "radiounet": ("RadioUNet", radiounet),
+    "radiodiff": ("RadioDiff", radiodiff),
+    "regression": ("Regression", regression),
+    "k2": ("RadioDiff-k²", k2),
+}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from raymap.config import DataConfig, MeasurementsConfig, OptimConfig, Run, Stage, WorkersConfig
-from raymap.data.batch import MEASURED
+from raymap.config import DataConfig, OptimConfig, Run, Stage, WorkersConfig
 from raymap.models.radiounet import RadioUNet
 from raymap.recipes.radiodiff_k2 import ENVIRONMENT, both_budgets, k2, taken_over
 from raymap.recipes.sizes import Size
@@ -46,19 +45,6 @@ def _paper_optim() -> OptimConfig:
         num_steps=50 * _STEPS_PER_EPOCH, learning_rate=1e-4, final_learning_rate=1e-5, weight_decay=0.0,
         warmup_steps=0, ema_decay=0.0, precision="fp32", checkpoint_every=_STEPS_PER_EPOCH,
     )  # fmt: skip
-
-
-def with_measurements(
-    job: CurriculumJob[RadioUNet.Config], measurements: MeasurementsConfig | None = None
-) -> CurriculumJob[RadioUNet.Config]:
-    """The paper's second variant: both nets also see what was measured; ``measurements`` as by default if None."""
-
-    def told(stage: Stage[RadioUNet.Config]) -> Stage[RadioUNet.Config]:
-        model = stage.model.model_copy(update={"inputs": (*stage.model.inputs, *MEASURED)})
-        return stage.model_copy(update={"model": model})
-
-    data = job.data.model_copy(update={"measurements": measurements or MeasurementsConfig()})
-    return job.model_copy(update={"data": data, "first": told(job.first), "map": told(job.map)})
 
 
 def sparse_finetune(job: CurriculumJob[RadioUNet.Config], data: DataConfig, num_steps: int) -> Run[RadioUNet.Config]:

@@ -174,21 +174,6 @@ def k2(size: Size) -> K2Job:
     return K2_SIZES[size]()
 
 
-def of_several_cells(job: K2Job, factors: tuple[int, ...] = (1, 2)) -> K2Job:
-    """K2 that is told the length of a cell and trained on maps coarsened by each of ``factors``."""
-
-    def told(stage: Stage[RadioDiff.Config]) -> Stage[RadioDiff.Config]:
-        model, more = stage.model, ("cell_size",)
-        at = len(job.outline.model.inputs)
-        changes = {"inputs": model.inputs[:at] + more + model.inputs[at:]}
-        if model.law:
-            changes["law"] = model.law.model_copy(update={"inputs": model.law.inputs + more})
-        return stage.model_copy(update={"model": model.model_copy(update=changes)})
-
-    data = job.data.model_copy(update={"coarsen": factors})
-    return job.model_copy(update={"data": data, "outline": told(job.outline), "map": told(job.map)})
-
-
 def radiodiff(size: Size) -> LatentJob:
     """RadioDiff as published, with K2's networks and budget: buildings, vehicles and transmitter, nothing else.
 

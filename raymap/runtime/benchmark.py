@@ -175,7 +175,12 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
     laws = fit_laws(data.folder, "train", LAWS, laws_folder, again=False) if entry.is_drawn else {}
     laws |= _own_law(entry, job, model)
     rows = score_rows(
-        {**laws, entry.method: str(model)}, data.folder, split, outline=data.outline, true_outlines=data.true_outlines
+        {**laws, entry.method: str(model)},
+        data.folder,
+        split,
+        outline=data.outline,
+        true_outlines=data.true_outlines,
+        measurements=data.measurements,
     )
     rows["minutes"] = np.where(rows["method"] == entry.method, training(job.folder)["seconds"] / 60, np.nan)
     out.parent.mkdir(exist_ok=True)

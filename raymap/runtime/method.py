@@ -153,7 +153,8 @@ def train_and_score(job: MethodJob, title: str) -> Path:
     """:func:`train`, then scores on the test split, a report and an MLflow run; returns the finished model's folder."""
     model = train(job)
     print(f"[{job.name}] scores on the test split", flush=True)
-    found = score({title: model}, job.resolved_data.folder, "test", job.folder / "report")
+    data = job.resolved_data
+    found = score({title: model}, data.folder, "test", job.folder / "report", measurements=data.measurements)
     _log_report(job, model, found)
     print(f"[{job.name}] report: {job.folder / 'report' / 'report.html'}", flush=True)
     return model

@@ -24,8 +24,8 @@ from raymap.evaluation.intervals import clustered_mean, clustered_ratio
 from raymap.evaluation.summary import column
 from raymap.models import base, ensemble
 from raymap.models.ensemble import Recipe
-from raymap.runtime import cluster, track
-from raymap.runtime.evaluate import cost, sample_seeds, score_batch
+from raymap.runtime import cluster, cost, track
+from raymap.runtime.evaluate import sample_seeds, score_batch
 
 BATCH_SIZE = 16
 #: Column of ``metrics.score_maps`` -> its name in the study.
@@ -119,7 +119,7 @@ def curve(model: base.Predictor, maps: Maps, study: Study) -> list[dict[str, Any
             slow = (way["steps"] or 0) > 10
             part = _thinned(maps, study.max_slow_maps) if slow else maps
             rows = _score(model, part)
-            spent = cost(model, maps.batch[:1].blind().to(cluster.device()), repeats=1 if slow else 5)
+            spent = cost.of(model, maps.batch[:1].blind().to(cluster.device()), repeats=1 if slow else 5)
         first = rows if first is None else first
         entries.append(
             {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raymap.evaluation.intervals import clustered_mean, clustered_ratio
+from raymap.evaluation.intervals import clustered_mean, clustered_quantile, clustered_ratio
 
 
 def draw(rng, num_clusters=12, spread=1.0, noise=0.5):
@@ -65,6 +65,37 @@ def test_the_interval_holds_the_truth_and_one_without_clusters_does_not():
     assert covered_naively / num_draws < 0.7
 
 
+def test_a_quantile_of_one_value_per_scene_has_the_interval_of_a_share():
+    # 100 values 1 ... 100: of those at or below the median, 50 of 100, the variance is 0.5² / 99
+    values = np.random.default_rng(8).permutation(np.arange(1.0, 101))
+    result = clustered_quantile(values, np.arange(100), 0.5)
+    half = stats.t.ppf(0.975, 99) * 0.5 / math.sqrt(99)
+    assert result["quantile"] == 50.5 and result["num"] == 100
+    assert (result["low"], result["high"]) == pytest.approx((1 + 99 * (0.5 - half), 1 + 99 * (0.5 + half)))
+
+
+def test_quantiles_know_of_clusters_and_leave_out_what_is_not_finite():
+    values, clusters = draw(np.random.default_rng(9))
+    once = clustered_quantile(values, clusters, 0.9)
+    assert once["quantile"] == pytest.approx(np.quantile(values, 0.9))
+    thrice = clustered_quantile(np.r_[np.tile(values, 3), np.nan], np.r_[np.tile(clusters, 3), 99], 0.9)
+    widths = [one["high"] - one["low"] for one in (once, thrice)]
+    naive = clustered_quantile(np.tile(values, 3), np.arange(3 * len(values)), 0.9)
+    assert widths[1] == pytest.approx(widths[0], rel=0.2) and naive["high"] - naive["low"] < 0.6 * widths[1]
+    assert clustered_quantile([1.0, 3.0], ["a", "a"], 0.5) == {"quantile": 2.0, "low": None, "high": None, "num": 2}
+    assert clustered_quantile([np.nan], ["a"], 0.5) == {"quantile": None, "low": None, "high": None, "num": 0}
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_quantile_interval_holds_the_truth(share):
+    rng = np.random.default_rng(10)
+    truth, num_draws, covered = stats.norm.ppf(share, scale=math.hypot(1.0, 0.5)), 400, 0
+    for _ in range(num_draws):
+        result = clustered_quantile(*draw(rng, num_clusters=20), share)
+        covered += result["low"] <= truth <= result["high"]
+    assert covered / num_draws >= 0.9 * 0.95
+
+
 def test_a_ratio_is_paired_by_scene():
     rng = np.random.default_rng(5)
     scenes = np.repeat(np.arange(10), 6)
@@ -105,6 +136,8 @@ def test_ratios_without_an_interval():
 def test_bad_inputs_are_named():
     with pytest.raises(ValueError, match="one length"):
         clustered_mean([1, 2], [0])
+    with pytest.raises(ValueError, match="share must lie between 0 and 1, got 90"):
+        clustered_quantile([1, 2], [0, 1], 90)
     with pytest.raises(ValueError, match="level"):
         clustered_mean([1, 2], [0, 1], level=95)
     with pytest.raises(ValueError, match="same images"):

@@ -100,6 +100,48 @@ def test_los_and_nlos_part_the_outdoors(batch):
         assert row["raw/outdoor/ssim"] == pytest.approx(parts, rel=1e-12)
 
 
+def distance_m(batch, cell_m=8.0):
+    """Distance [m] from another cell in every map of the batch."""
+    rows, columns = np.mgrid[: batch[0].shape[1], : batch[0].shape[2]]
+    return np.stack([cell_m * np.hypot(rows - 10 * index, columns - 16) for index in range(len(batch[0]))])
+
+
+def test_hand_worked_rings():
+    # A row of cells 0, 10 ... 110 m away, 10 dB wrong up to 30 m (g 0.5 for 0.4), right up to 60 m, 20 dB wrong beyond.
+    away_m = np.tile(10.0 * np.arange(12), (1, 8, 1))
+    wrong_db = np.where(away_m < 40, 10.0, np.where(away_m < 64, 0.0, 20.0))
+    true_db = flat(0.4, (1, 8, 12))
+    (row,) = metrics.score_maps(true_db + wrong_db, true_db, np.ones((1, 8, 12), bool), distance_m=away_m)
+    assert row["raw/0-32m/rmse_db"] == pytest.approx(10.0, rel=1e-4)
+    assert row["raw/0-32m/nmse"] == pytest.approx(0.01 / 0.16, rel=1e-4)
+    assert row["raw/32-64m/rmse_db"] == 0  # 40, 50 and 60 m
+    assert row["raw/64-128m/rmse"] == pytest.approx(0.2, rel=1e-4)
+    assert row["thr02/64-128m/rmse"] == pytest.approx(0.25, rel=1e-4)
+    assert math.isnan(row["raw/128m+/nmse"]) and math.isnan(row["raw/128m+/rmse_db"])
+
+
+def test_rings_part_the_outdoors(batch):
+    predicted_db, true_db, outdoor, _ = batch
+    away_m = distance_m(batch)
+    rows = metrics.score_maps(predicted_db, true_db, outdoor, distance_m=away_m)
+    for row, out, away in zip(rows, outdoor, away_m, strict=True):
+        inside = {"0-32m": away < 32, "32-64m": (away >= 32) & (away < 64), "64-128m": (away >= 64) & (away < 128),
+                  "128m+": away >= 128}  # fmt: skip
+        for convention in metrics.CONVENTIONS:
+            parts = sum((mask & out).sum() * row[f"{convention}/{ring}/rmse"] ** 2 for ring, mask in inside.items())
+            assert row[f"{convention}/outdoor/rmse"] ** 2 == pytest.approx(parts / out.sum(), rel=1e-12)
+
+
+def test_rings_change_no_other_score(batch):
+    away_m = distance_m(batch)
+    for plain, ringed in zip(metrics.score_maps(*batch), metrics.score_maps(*batch, away_m), strict=True):
+        assert {key: ringed[key] for key in plain} == plain
+        rings = {key.split("/")[1] for key in ringed.keys() - plain.keys()}
+        assert rings == {"0-32m", "32-64m", "64-128m", "128m+"}
+    (one,) = {tuple(row) for row in metrics.score_maps(*batch, away_m, ring_edges_m=(0, 50.5, 100))}
+    assert {"raw/0-50.5m/nmse", "raw/50.5-100m/nmse"} <= set(one) and "raw/128m+/nmse" not in one
+
+
 def test_permuting_the_batch_permutes_the_rows(batch):
     order = [2, 0, 1]
     rows = metrics.score_maps(*batch)
@@ -151,6 +193,11 @@ def test_bad_inputs_are_named(batch):
         metrics.score_maps(predicted_db, true_db[:2], outdoor)
     with pytest.raises(ValueError, match="line_of_sight has shape"):
         metrics.score_maps(predicted_db, true_db, outdoor, seen[:2])
+    with pytest.raises(ValueError, match="distance_m has shape"):
+        metrics.score_maps(predicted_db, true_db, outdoor, distance_m=predicted_db[:2])
+    for edges_m in ((0.0,), (0.0, 64.0, 32.0)):
+        with pytest.raises(ValueError, match="ring_edges_m must be two distances or more that rise"):
+            metrics.score_maps(predicted_db, true_db, outdoor, seen, -predicted_db, ring_edges_m=edges_m)
     with pytest.raises(ValueError, match="outdoor must be bool"):
         metrics.score_maps(predicted_db, true_db, outdoor.astype(float))
     with pytest.raises(ValueError, match=r"shape \(B, H, W\)"):

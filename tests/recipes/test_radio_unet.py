@@ -53,12 +53,12 @@ def test_an_unknown_size_lists_the_known():
         recipes.radiounet("huge")
 
 
-def test_with_measurements_both_nets_see_them_and_the_data_brings_them():
-    job, wanted = recipes.radiounet("debug"), MeasurementsConfig(rates=(0.02, 0.02))
-    measured = recipes.with_measurements(job, wanted)
-    assert measured.first.model.inputs == measured.map.model.inputs == (*job.map.model.inputs, *MEASURED)
-    assert measured.data.measurements == wanted
-    assert recipes.with_measurements(job).data.measurements == MeasurementsConfig()
+def test_with_measurements_both_nets_see_them_and_still_fit():
+    measured = recipes.with_measurements(recipes.radiounet("debug"))
+    first, both = base.build(measured.first.model), base.build(measured.map.model)
+    assert set(MEASURED) < set(first.config.inputs)
+    both.start_from("first", first)
+    assert both.second.down[0][0].in_channels == 1 + first.first.down[0][0].in_channels == 1 + 5
 
 
 def test_a_sparse_finetuning_goes_on_from_the_finished_model_with_measurements_alone(tmp_path):

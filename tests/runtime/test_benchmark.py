@@ -29,7 +29,7 @@ def test_what_is_compared_differs_in_what_it_says_only():
     published = entries["RadioDiff", "srm", 0].job.map.model
     assert published.inputs == recipes.ENVIRONMENT and not published.law
     oracles = [entry.method for entry in chosen.entries if entry.job.data.true_outlines]
-    assert oracles == ["true outline (oracle)"]
+    assert oracles == ["true outline (oracle)", "true outline (oracle), no physics"]
 
 
 def test_the_study_of_the_law_leaves_out_what_its_rows_say():
@@ -119,6 +119,21 @@ def test_entries_borrow_only_what_was_trained_before():
         benchmark.Benchmark(**{**dict(chosen), "entries": (last, owner)})
     with pytest.raises(ValueError, match="two entries are called 'srm-outline-k-log-0'"):
         benchmark.Benchmark(**{**dict(chosen), "entries": (owner, owner)})
+
+
+def test_the_paper_s_own_comparison_sees_no_physics_at_any_stage():
+    jobs = {entry.method: entry.job for entry in benchmarks.benchmark("small").entries}
+    none, predicted, true = (
+        jobs[name]
+        for name in ("no outline, no physics", "outline k_log, no physics", "true outline (oracle), no physics")
+    )
+    for job in (none, predicted, true):
+        assert not any(job.map.model.reads(name) for name in recipes.PHYSICS) and job.map.model.law is None
+    assert predicted.outline.model.inputs == recipes.ENVIRONMENT == none.map.model.inputs
+    assert predicted.map.model.inputs == true.map.model.inputs == (*recipes.ENVIRONMENT, "outline_predicted")
+    assert true.data.true_outlines and not predicted.data.true_outlines
+    steps = predicted.outline.optim.num_steps + predicted.map.optim.num_steps
+    assert none.map.optim.num_steps == steps
 
 
 def test_a_pattern_that_matches_nothing_lists_the_entries():

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 import raymap
 from raymap.data import generated, sites
+from raymap.runtime.evaluate import LAWS
 from raymap.scene import Grid
 
 HOME = Path(__file__).resolve().parents[2]
@@ -50,12 +51,7 @@ def test_progress_names_stage_step_loss_rate_and_time_left(submitted):
 
 def test_metrics_follow_the_protocol(metrics):
     assert {"dataset", "split", "commit", "command", "hardware", "methods"} <= set(metrics)
-    assert list(metrics["methods"]) == [
-        "Free space",
-        "Log-distance + LoS",
-        "Law of a cell",
-        "RadioDiff-k²",
-    ]
+    assert list(metrics["methods"]) == [*LAWS, "RadioDiff-k²"]
     for scores in metrics["methods"].values():
         for convention in ("raw", "thr02"):
             for region in ("all", "outdoor", "los", "nlos"):
