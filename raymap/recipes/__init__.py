@@ -12,6 +12,7 @@ from raymap.recipes.radiodiff_k2 import (
     regression,
     taken_over,
 )
+from raymap.recipes.rme_gan import rmegan
 from raymap.recipes.sizes import Size
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "of_several_cells",
     "radiodiff",
     "regression",
+    "rmegan",
     "taken_over",
 ]
