@@ -139,7 +139,7 @@ class RmeGan(Predictor):
             with torch.no_grad():
                 drawn = self._draw(batch)
             of_true, of_drawn = self.critic(torch.cat([true, drawn]), torch.cat([scene, scene])).float().chunk(2)
-            return {"loss": losses.critic_loss(of_true, of_drawn), "told": (of_true > 0).float().mean()}
+            return {"loss": losses.critic_loss(of_true, of_drawn), "recognised": (of_true > 0).float().mean()}
         drawn = self._draw(batch)
         # Through the critic's weights, but not to them: only the critic's own loss moves it.
         frozen = {name: weight.detach() for name, weight in self.critic.named_parameters()}
