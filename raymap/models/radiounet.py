@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from raymap import units
 from raymap.config import ModelConfig
-from raymap.data.batch import MapBatch, require_inputs
+from raymap.data.batch import MEASURED, MapBatch, require_inputs
 from raymap.models.base import Predictor
 from raymap.models.radiodiff import num_channels, require_cells
 from raymap.nn.radiounet import FIRST, FIRST_OF_MANY_INPUTS, SECOND, PlainUNet
-
-_MEASURED = ("samples", "sampled")
 
 
 class RadioUNet(Predictor):
@@ -43,7 +43,7 @@ class RadioUNet(Predictor):
 
         @model_validator(mode="after")
         def _answers_are_not_shown(self) -> RadioUNet.Config:
-            shown = [name for name in _MEASURED if name in self.inputs]
+            shown = [name for name in MEASURED if name in self.inputs]
             if self.sparse_loss and shown:
                 raise ValueError(f"inputs {shown} show what sparse_loss asks for; leave out one of the two")
             return self
@@ -61,9 +61,10 @@ class RadioUNet(Predictor):
         """``first``: a trained RadioUNet of the first net. ``both``: one of both nets, whose second is trained on."""
         if self.second is None or part not in ("first", "both"):
             super().start_from(part, trained)
-        nets = trained.config.nets if isinstance(trained, RadioUNet) else None
-        if nets != part:
-            raise ValueError(f"{part!r} must start from a RadioUNet of nets={part!r}, got {trained.config!r}")
+        wanted = f"nets={part!r}"
+        found = f"nets={trained.config.nets!r}" if isinstance(trained, RadioUNet) else type(trained).__name__
+        if found != wanted:
+            raise ValueError(f"{part!r} must start from a RadioUNet of {wanted}, got {found}")
         theirs, ours = (model.config.model_dump(include={"inputs", "cell_m", "scale"}) for model in (trained, self))
         if theirs != ours:
             raise ValueError(f"{part!r} was trained with {theirs}, this model has {ours}")
@@ -72,23 +73,34 @@ class RadioUNet(Predictor):
         else:
             self.load_state_dict(trained.state_dict())
 
+    @torch.no_grad()
+    def prepare(self, batches: Iterable[MapBatch]) -> None:
+        """Sets the last bias so that the errors have no mean; steps alone spend their first hundreds on that."""
+        net = self.first if self.second is None else self.second
+        error = torch.cat([self._error(batch) for batch in islice(batches, 8)])
+        net.exit.bias -= error.mean() / 2  # a net draws grey, half as wide as the signal
+
     def _draw(self, batch: MapBatch) -> Tensor:
-        """(B, 1, H, W) in signal units, not clamped."""
+        """(B, 1, H, W) signal, not clamped."""
         require_cells(batch, self.config.cell_m, 1, self.config.inputs)
         inputs = batch.stack(self.config.inputs)
-        first = self.first(inputs).float()
+        drawn = _signal(self.first, inputs)
         if self.second is None:
-            return first
-        return self.second(torch.cat([_picture(first, batch), inputs], dim=1)).float()
+            return drawn
+        return _signal(self.second, torch.cat([_picture(drawn, batch), inputs], dim=1))
+
+    def _error(self, batch: MapBatch) -> Tensor:
+        """(N,) of the cells that are learned."""
+        target, learned = self._known(batch)
+        return (self._draw(batch) - target)[learned]
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
-        target, learned = self._known(batch)
-        return {"loss": (self._draw(batch) - target)[learned].square().mean()}
+        return {"loss": self._error(batch).square().mean()}
 
     def _known(self, batch: MapBatch) -> tuple[Tensor, Tensor]:
         """(B, 1, H, W) gain to learn, and where. Raises ValueError for ``sparse_loss`` without measurements."""
         if self.config.sparse_loss:
-            samples, sampled = batch.stack(_MEASURED).split(1, dim=1)
+            samples, sampled = batch.stack(MEASURED).split(1, dim=1)
             return samples, sampled > 0
         return batch.gain, batch.valid if self.config.outdoor_only else torch.ones_like(batch.valid)
 
@@ -101,6 +113,14 @@ class RadioUNet(Predictor):
     @property
     def network_calls(self) -> int:
         return 1 if self.second is None else 2
+
+
+def _signal(net: PlainUNet, inputs: Tensor) -> Tensor:
+    """What a net draws of its inputs, both in [-1, 1]; the net itself sees and draws grey, as the paper's.
+
+    There 0 is nothing: no building, no transmitter, no field, and no map beyond the edge where convolutions see zeros.
+    """
+    return units.signal_from_grey(net(units.grey_from_signal(inputs)).float())
 
 
 def _picture(drawn: Tensor, batch: MapBatch) -> Tensor:

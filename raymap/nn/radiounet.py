@@ -53,11 +53,10 @@ SECOND = (
 
 
 class PlainUNet(nn.Module):
-    """(B, C, H, W) -> (B, 1, H, W), for any H and W: filled up to a multiple of all pools by the edge, then cut back.
+    """(B, C, H, W) -> (B, 1, H, W), for any H and W: filled up with zeros, as convolutions do, and cut back.
 
     Going up, every level sees its own features of the way down, and the last two convolutions the input again. The
-    last convolution is linear: the paper's ends in a ReLU, which fits a picture in [0, 1] that is mostly above 0, but
-    where it starts below 0 everywhere it never learns.
+    last convolution is linear: the paper's has a ReLU, through which a net that begins below 0 everywhere never learns.
     ``scale``: of all widths but those of input and output.
     """
 
@@ -65,25 +64,29 @@ class PlainUNet(nn.Module):
         super().__init__()
         widths = [max(1, round(level.width * scale)) for level in levels]
         up_widths = [max(1, round(level.up_width * scale)) for level in levels]
-        # What each level reads going up: the level below, and its own features; the top one the input, too.
-        below = [before + own for before, own in zip(up_widths[1:], widths, strict=False)] + [widths[-1]]
-        below[0] += channels
+        # Each level reads its own features and what comes up to it, the first level the input, too.
+        read = [own + below for own, below in zip(widths, [*up_widths[1:], 0], strict=True)]
+        read[0] += channels
         self.multiple = math.prod(level.pool for level in levels)
         self.down = nn.ModuleList(
-            _down(before, after, level) for (before, after), level in zip(itertools.pairwise([channels, *widths]), levels, strict=True)
+            _down(before, after, level)
+            for (before, after), level in zip(itertools.pairwise([channels, *widths]), levels, strict=True)
         )
         self.up = nn.ModuleList(
-            _up(before, after, level) for before, after, level in zip(below, up_widths, levels, strict=True)
+            _up(before, after, level) for before, after, level in zip(read, up_widths, levels, strict=True)
         )
         self.exit = nn.Conv2d(up_widths[0] + channels, 1, 5, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        features = list(itertools.accumulate(self.down, lambda h, down: down(h), initial=x))[1:]
+        x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        h, features = x, []
+        for down in self.down:
+            h = down(h)
+            features.append(h)
         features[0] = torch.cat([features[0], x], dim=1)
-        h = self.up[-1](features[-1])
-        for up, own in zip(self.up[-2::-1], features[-2::-1], strict=True):
+        h = self.up[-1](features.pop())
+        for up, own in zip(reversed(self.up[:-1]), reversed(features), strict=True):
             h = up(torch.cat([h, own], dim=1))
         return self.exit(torch.cat([h, x], dim=1))[..., :height, :width]
 

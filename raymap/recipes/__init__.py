@@ -1,5 +1,6 @@
 """Recipes: a size (:data:`Size`) in, a whole config out. One paper, one file; one method, one function."""
 
+from raymap.recipes.radio_unet import radiounet, sparse_finetune, with_measurements
 from raymap.recipes.radiodiff_k2 import (
     ENVIRONMENT,
     K2_SIZES,
@@ -25,7 +26,10 @@ __all__ = [
     "law_of",
     "of_several_cells",
     "radiodiff",
+    "radiounet",
     "regression",
     "rmegan",
+    "sparse_finetune",
     "taken_over",
+    "with_measurements",
 ]
