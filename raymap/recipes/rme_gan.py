@@ -1,23 +1,22 @@
-"""RME-GAN by its two phases, with the inputs and the budget of RadioDiff as published."""
+"""RME-GAN by its two phases: RadioUNet's first net as a generator, with RadioUNet's inputs and budget."""
 
 from __future__ import annotations
 
-from raymap.config import OptimConfig, Stage, WorkersConfig
+from raymap.config import Stage
 from raymap.models.rmegan import GLOBAL, LOCAL, RmeGan
-from raymap.recipes.radiodiff_k2 import ENVIRONMENT, both_budgets, k2, taken_over
+from raymap.recipes.radio_unet import radiounet
+from raymap.recipes.radiodiff_k2 import k2, taken_over
 from raymap.recipes.sizes import Size
 from raymap.runtime.method import CurriculumJob
 
-#: Size -> scale of the generator's widths, which is RadioUNet's here too, and the critic's own widths.
-_WIDTHS: dict[Size, tuple[float, tuple[int, ...]]] = {
-    "debug": (0.25, (8, 16)),
-    "demo": (0.5, (32, 64, 128)),
-    "small": (0.5, (32, 64, 128)),
-    "full": (1.0, (64, 128, 256, 512)),
-    "paper": (1.0, (64, 128, 256, 512)),
+#: Size -> widths of the critic.
+_CRITICS: dict[Size, tuple[int, ...]] = {
+    "debug": (8, 16),
+    "demo": (32, 64, 128),
+    "small": (32, 64, 128),
+    "full": (64, 128, 256, 512),
+    "paper": (64, 128, 256, 512),
 }
-#: Of the released code: 501 towns of 80 transmitters, 30 maps a step.
-_STEPS_PER_EPOCH = 501 * 80 // 30
 
 
 def rmegan(size: Size) -> CurriculumJob[RmeGan.Config]:
@@ -25,28 +24,18 @@ def rmegan(size: Size) -> CurriculumJob[RmeGan.Config]:
 
     Raises ValueError for an unknown size.
     """
-    whole = k2(size)
-    scale, critic_widths = _WIDTHS[size]
-    model = RmeGan.Config(
-        inputs=ENVIRONMENT, cell_m=whole.map.model.cell_m, scale=scale, critic_widths=critic_widths, weights=LOCAL
-    )
-    shared, optim = taken_over(whole, "rmegan"), both_budgets(whole)
-    optim = optim.model_copy(update={"num_steps": optim.num_steps // 2})
+    unet = radiounet(size)
+    net, optim, data = unet.map.model, unet.map.optim, unet.data
     if size == "paper":
-        data = shared["data"].model_copy(update={"batch_size": 30, "augment": False})
-        shared |= {"data": data, "workers": WorkersConfig(num=1, cpus_each=4, gpus_each=1)}
-        optim = _paper_optim()
+        # Twice RadioUNet's maps a step, and as many epochs.
+        halves = {"num_steps": optim.num_steps // 2, "checkpoint_every": optim.checkpoint_every // 2}
+        optim, data = optim.model_copy(update=halves), data.model_copy(update={"batch_size": 2 * data.batch_size})
+    model = RmeGan.Config(
+        inputs=net.inputs, cell_m=net.cell_m, scale=net.scale, critic_widths=_CRITICS[size], weights=LOCAL
+    )
     first = model.model_copy(update={"weights": GLOBAL})
     return CurriculumJob[RmeGan.Config](
         first=Stage[RmeGan.Config](model=first, optim=optim),
         map=Stage[RmeGan.Config](model=model, optim=optim),
-        **shared,
+        **taken_over(k2(size), "rmegan") | {"data": data, "workers": unet.workers},
     )
-
-
-def _paper_optim() -> OptimConfig:
-    """Adam from 1e-4 to a tenth of it over 50 epochs a phase: by the house's cosine, where the released code steps."""
-    return OptimConfig(
-        num_steps=50 * _STEPS_PER_EPOCH, learning_rate=1e-4, final_learning_rate=1e-5, weight_decay=0.0,
-        warmup_steps=0, ema_decay=0.0, precision="fp32", checkpoint_every=_STEPS_PER_EPOCH,
-    )  # fmt: skip

@@ -16,6 +16,7 @@ SIZES = recipes.Size.__args__
 def test_every_size_is_two_phases_of_one_network(size):
     job = rmegan(size)
     assert job.stages == ("first", "map") and job.model() == job.map.model
+    assert job.name == f"{k2(size).name}-rmegan" and job.first.optim == job.map.optim
     assert (job.first.model.weights, job.map.model.weights) == (GLOBAL, LOCAL)
     assert job.first.model.model_copy(update={"weights": LOCAL}) == job.map.model
     assert job.data.batch_size % max(job.workers.num, 1) == 0
