@@ -152,13 +152,14 @@ class RmeGan(Predictor):
 
     def _terms(self, batch: MapBatch, drawn: Tensor, true: Tensor) -> dict[str, Tensor]:
         """Every term that has a weight, but for the adversarial one."""
-        grey, truth, street = units.grey_from_signal(drawn), units.grey_from_signal(true), batch.valid & batch.outdoor
+        grey, truth, fit = (units.grey_from_signal(signal) for signal in (drawn, true, self.fitted(batch)))
+        street = batch.valid & batch.outdoor
         seen = batch.sampled > 0 if self.config.measured else street
         terms = {
             "squared": lambda: losses.squared_error(grey, truth, street),
             "absolute": lambda: losses.absolute_error(grey, truth, street),
             "variation": lambda: losses.total_variation(grey, street),
-            "gradient": lambda: losses.gradient_direction(grey, self.fitted(batch), street),
+            "gradient": lambda: losses.gradient_direction(grey, fit, street),
             "structure": lambda: losses.structure_loss(grey, truth),
             "spectrum": lambda: losses.spectrum_loss(grey, truth),
             "brightest": lambda: losses.brightest_error(grey, truth, seen),
