@@ -12,6 +12,7 @@ from raymap.recipes.radiodiff_k2 import (
     regression,
     taken_over,
 )
+from raymap.recipes.rme_gan import rmegan
 from raymap.recipes.sizes import Size
 from raymap.recipes.variants import VARIANTS, of_several_cells, with_dominant_path, with_measurements
 
@@ -29,6 +30,7 @@ __all__ = [
     "radiodiff",
     "radiounet",
     "regression",
+    "rmegan",
     "sparse_finetune",
     "taken_over",
     "with_dominant_path",

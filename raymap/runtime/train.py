@@ -235,7 +235,9 @@ class Trainer:
     def wrap(self) -> None:
         """Data parallel over the workers. Broadcasts rank 0's weights and measured scales to all."""
         if self.world > 1:
-            self.module = nn.parallel.DistributedDataParallel(self.model)
+            # The loss of one part of several leaves the weights of the others alone, and must not wait for them.
+            several = len(self.optimizers) > 1
+            self.module = nn.parallel.DistributedDataParallel(self.model, find_unused_parameters=several)
             if self.device.type == "cpu":
                 # Over gloo the exchange costs a third of a step; gradients in half precision cost half of that.
                 self.module.register_comm_hook(None, fp16_compress_hook)

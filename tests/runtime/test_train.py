@@ -1,14 +1,18 @@
 """fit's door: settings of a run that is already there, workers and batches that do not fit, the schedule."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
+from raymap.data.batch import from_scenes
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.train import Trainer, _claim, _stream_options, _warm_average, folder_of
+from raymap.scene import Grid, Scene, Transmitter
 
 
 def run(storage, **changes):
@@ -74,3 +78,27 @@ def test_a_stage_that_does_not_read_the_dominant_path_map_does_not_wait_for_it(t
     assert not _stream_options(run(tmp_path, data=data))["dominant_path"]
     reading = RadioDiff.Config(inputs=("building", "dominant_path"))
     assert _stream_options(run(tmp_path, data=data, model=reading))["dominant_path"]
+
+
+@pytest.fixture
+def alone():
+    """A process group of this process: data parallel training without another worker."""
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_two_parts_take_turns_under_data_parallel(tmp_path, alone):
+    """The loss of a critic leaves the generator's weights without a gradient, and the other way round."""
+    job = recipes.rmegan("debug").model_copy(update={"storage": str(tmp_path)})
+    trainer = Trainer(job.run("first"), rank=0, world=2)
+    trainer.wrap()
+    building_m = np.zeros((32, 32), np.float32)
+    building_m[4:10, 4:10] = 10
+    seen = from_scenes([Scene("block", Grid((32, 32), 8.0), building_m)] * 2, [Transmitter((100.0, 100.0, 1.5))] * 2)
+    batch = replace(seen, gain=torch.where(seen.outdoor, seen.log_distance, -1.0), valid=seen.outdoor)
+    before = {part: [weight.detach().clone() for weight in weights] for part, weights in trainer.model.parts().items()}
+    for _ in range(2):
+        trainer.one_step(batch)
+    for part, weights in trainer.model.parts().items():
+        assert not any(torch.equal(*pair) for pair in zip(before[part], weights, strict=True)), part
