@@ -40,6 +40,7 @@ __all__ = [
 #: Name on the command line -> (title in tables, recipe) of every method that is trained.
 METHODS = {
     "radiounet": ("RadioUNet", radiounet),
+    "rmegan": ("RME-GAN", rmegan),
     "radiodiff": ("RadioDiff", radiodiff),
     "regression": ("Regression", regression),
     "k2": ("RadioDiff-k²", k2),
