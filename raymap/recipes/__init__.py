@@ -1,5 +1,6 @@
 """Recipes: a size (:data:`Size`) in, a whole config out. One paper, one file; one method, one function."""
 
+from raymap.recipes.phyrmdm import rmdm
 from raymap.recipes.radiodiff_k2 import (
     ENVIRONMENT,
     K2_SIZES,
@@ -25,5 +26,6 @@ __all__ = [
     "of_several_cells",
     "radiodiff",
     "regression",
+    "rmdm",
     "taken_over",
 ]
