@@ -40,7 +40,7 @@ class Rmdm(Predictor):
         physics_widths: tuple[int, ...] = Field((32, 64, 96), description="the same of the second U-Net")
         num_blocks: int = Field(1, ge=1, description="residual blocks per level, going down and going up")
         rf_sa: bool = Field(True, description="attention by frequency and space on the coarse levels of both U-Nets")
-        detach_anchor: bool = Field(False, description="no gradient from denoiser to second U-Net, as in released code")
+        detach: bool = Field(False, description="no gradient from denoiser to second U-Net, as in the released code")
         num_timesteps: int = Field(1000, ge=25, description="T")
         prediction: gaussian_diffusion.Prediction = Field("velocity", description="the paper's is the noise")
         lambda_mse: float = Field(1.0, ge=0, description="of the squared errors of denoiser and second U-Net")
@@ -73,7 +73,7 @@ class Rmdm(Predictor):
             config.num_blocks,
             config.patch,
             config.rf_sa,
-            config.detach_anchor,
+            config.detach,
         )
         self.register_buffer("alpha_bars", gaussian_diffusion.alpha_bars(config.num_timesteps), persistent=False)
 
@@ -82,8 +82,8 @@ class Rmdm(Predictor):
         config = self.config
         require_cells(batch, config.cell_m, config.patch, config.inputs)
         rasters = batch.stack(config.inputs)
-        learned, anchor = self.unets.represent(rasters)
-        return learned, lambda x, k: self.unets(x, k / config.num_timesteps, rasters, anchor)
+        known = self.unets.represent(rasters)
+        return known.map, lambda x, k: self.unets(x, k / config.num_timesteps, rasters, known)
 
     def forward(self, batch: MapBatch, part: str = "model") -> dict[str, Tensor]:
         """L = λ_MSE·L_MSE + λ_PINN·L_PINN + λ_REG·L_REG; a term of weight 0 is left out.

@@ -1,4 +1,4 @@
-"""PhyRMDM's dual U-Net: one draws a map from the conditions alone, and what it knows steers the other, a denoiser.
+"""PhyRMDM's dual U-Net: one draws a map from the conditions alone, and what it knows conditions the other, a denoiser.
 
 Shapes: B batch, C condition channels, p ``patch``, h = H/p and w = W/p.
 """
@@ -80,9 +80,10 @@ class DualUNet(nn.Module):
     """The denoiser and the U-Net that learns the physical representation.
 
     ``represent(rasters)`` runs once per map, ``forward`` at every step. Both fold ``patch`` x ``patch`` cells into
-    channels at the entry and back at the exit. The anchor is a sigmoid of the second U-Net's last features, and the
-    denoiser's first features are multiplied by 1 + anchor. In the released code it is a mean over channels that no
-    gradient passes; here it passes unless ``detach_anchor``, so that the noise loss, too, reaches the second U-Net.
+    channels at the entry and back at the exit. The anchor is a sigmoid of the second U-Net's last features: the first
+    features of the denoiser are multiplied by 1 + anchor, and it is shown the second U-Net's map beside the noisy one.
+    In the released code the anchor, a mean over channels, is all there is, and no gradient passes it. Here it passes
+    unless ``detach``, so that the noise loss, too, reaches the second U-Net.
     """
 
     def __init__(
@@ -93,13 +94,13 @@ class DualUNet(nn.Module):
         num_blocks: int,
         patch: int,
         rf_sa: bool,
-        detach_anchor: bool,
+        detach: bool,
     ) -> None:
         super().__init__()
-        self.patch, self.detach_anchor = patch, detach_anchor
+        self.patch, self.detach = patch, detach
         embedding = 4 * widths[0]
         self.time = TimeEmbedding(embedding)
-        self.entry = nn.Conv2d((condition_channels + 1) * patch**2, widths[0], 3, padding=1)
+        self.entry = nn.Conv2d((condition_channels + 2) * patch**2, widths[0], 3, padding=1)
         self.denoiser = UNetBody(widths, num_blocks, embedding, rf_sa)
         self.exit = _exit(widths[0], patch)
         self.physics_entry = nn.Conv2d(condition_channels * patch**2, physics_widths[0], 3, padding=1)
@@ -110,10 +111,11 @@ class DualUNet(nn.Module):
     def represent(self, rasters: Tensor) -> Representation:
         """(B, C, H, W) of conditions to the one-shot map and the anchor; float32 map."""
         features = self.physics(self.physics_entry(F.pixel_unshuffle(rasters, self.patch)))
-        seen = features.detach() if self.detach_anchor else features
-        return Representation(self.physics_exit(features).float().tanh(), self.anchor(seen).sigmoid())
+        drawn = self.physics_exit(features).float().tanh()
+        return Representation(drawn, self.anchor(features.detach() if self.detach else features).sigmoid())
 
-    def forward(self, x: Tensor, t: Tensor, rasters: Tensor, anchor: Tensor) -> Tensor:
-        """Noisy maps (B, 1, H, W), t (B,) in (0, 1], the conditions and their anchor -> (B, 1, H, W) float32."""
-        features = self.entry(F.pixel_unshuffle(torch.cat([x, rasters], dim=1), self.patch)) * (1 + anchor)
-        return self.exit(self.denoiser(features, self.time(t))).float()
+    def forward(self, x: Tensor, t: Tensor, rasters: Tensor, known: Representation) -> Tensor:
+        """Noisy maps (B, 1, H, W), t (B,) in (0, 1], conditions and what is known of them -> (B, 1, H, W) float32."""
+        shown = known.map.detach() if self.detach else known.map
+        features = self.entry(F.pixel_unshuffle(torch.cat([x, shown, rasters], dim=1), self.patch))
+        return self.exit(self.denoiser(features * (1 + known.anchor), self.time(t))).float()

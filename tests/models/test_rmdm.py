@@ -43,7 +43,7 @@ def gradients(model, batch):
 def make_perfect(model, batch, monkeypatch):
     """Replace the denoiser by one that knows the map of every sample."""
 
-    def answer(x, t, _rasters, _anchor):
+    def answer(x, t, _rasters, _known):
         bar = model.alpha_bars[(t * model.config.num_timesteps).round().long()]
         scale = bar.view(-1, 1, 1, 1)
         noise = (x - scale.sqrt() * batch.gain) / (1 - scale).sqrt()

@@ -68,10 +68,10 @@ def test_the_spectrum_lets_every_cell_see_every_other():
 @pytest.mark.parametrize("size", [(16, 16), (16, 32), (20, 12)])
 def test_the_gradient_reaches_every_filter_of_both_unets(size):
     torch.manual_seed(0)
-    unets = awake(DualUNet(2, (16, 32, 32), (16, 32, 32), 1, 2, rf_sa=True, detach_anchor=False), 0.05)
+    unets = awake(DualUNet(2, (16, 32, 32), (16, 32, 32), 1, 2, rf_sa=True, detach=False), 0.05)
     rasters = torch.randn(2, 2, *size)
-    learned, anchor = unets.represent(rasters)
-    drawn = unets(torch.randn(2, 1, *size), torch.tensor([0.3, 0.9]), rasters, anchor)
-    (learned.square().sum() + drawn.square().sum()).backward()
+    known = unets.represent(rasters)
+    drawn = unets(torch.randn(2, 1, *size), torch.tensor([0.3, 0.9]), rasters, known)
+    (known.map.square().sum() + drawn.square().sum()).backward()
     filters = [module for module in unets.modules() if isinstance(module, FrequencyFilter)]
     assert len(filters) == 4 and all((one.change.grad != 0).any(dim=(0, 2, 3)).all() for one in filters)
