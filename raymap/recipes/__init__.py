@@ -1,5 +1,6 @@
 """Recipes: a size (:data:`Size`) in, a whole config out. One paper, one file; one method, one function."""
 
+from raymap.recipes.phyrmdm import rmdm
 from raymap.recipes.radio_unet import radiounet, sparse_finetune
 from raymap.recipes.radiodiff_k2 import (
     ENVIRONMENT,
@@ -30,6 +31,7 @@ __all__ = [
     "radiodiff",
     "radiounet",
     "regression",
+    "rmdm",
     "rmegan",
     "sparse_finetune",
     "taken_over",
@@ -41,6 +43,7 @@ __all__ = [
 METHODS = {
     "radiounet": ("RadioUNet", radiounet),
     "rmegan": ("RME-GAN", rmegan),
+    "rmdm": ("RMDM", rmdm),
     "radiodiff": ("RadioDiff", radiodiff),
     "regression": ("Regression", regression),
     "k2": ("RadioDiff-k²", k2),
