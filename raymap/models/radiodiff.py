@@ -6,29 +6,24 @@ inputs), and RadioDiff as published (no outline, no physics channels), by settin
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from raymap import diffusion, units
+from raymap import diffusion
 from raymap.config import ModelConfig
 from raymap.data.batch import CHANNELS, MapBatch, require_inputs, symmetry
-from raymap.models import posterior
 from raymap.models.base import Predictor
 from raymap.models.cell_law import CellLaw
+from raymap.models.sampled import SampledPredictor
 from raymap.models.vae import Vae, load_weights
 from raymap.nn.unet import ConditionalUNet
-
-#: Number of views of a scene -> the symmetries of the rectangle that a prediction is the mean of.
-MIRRORS = {1: (0,), 2: (0, 3), 4: (0, 1, 2, 3)}
-
 
 #: A model that is told the cell size takes cells up to so many times longer or shorter than those it was trained on.
 CELL_RANGE = 4.0
@@ -66,16 +61,7 @@ def stack(batch: MapBatch, inputs: Sequence[str], law: Tensor | None) -> Tensor:
     return rasters if law is None else torch.cat([law, rasters], dim=1)
 
 
-class Sampling(NamedTuple):
-    """How predictions are drawn, see :meth:`Predictor.with_sampling`."""
-
-    steps: int
-    stochastic: bool
-    views: int
-    measured_noise_db: float | None = None
-
-
-class RadioDiff(Predictor):
+class RadioDiff(SampledPredictor):
     """Predicts ``target`` from ``inputs``: encode, diffuse (raymap.diffusion), decode."""
 
     class Config(ModelConfig):
@@ -105,7 +91,6 @@ class RadioDiff(Predictor):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.sampling = Sampling(config.steps, config.stochastic, config.views)
         self.autoencoder = Vae(config.autoencoder).requires_grad_(False)
         latent = config.autoencoder.latent_channels
         self.law = CellLaw(config.law) if config.law else None
@@ -208,11 +193,9 @@ class RadioDiff(Predictor):
         detail = self._detail(batch, law)
         if self.sampling.measured_noise_db is not None:
             batch = replace(batch, samples=batch.stack(["samples"]) - detail)
-        drawn = [
-            symmetry(self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code)), code)
-            for code in MIRRORS[self.sampling.views]
-        ]
-        signal = torch.stack(drawn).mean(dim=0) + detail
+        signal = detail + self.mean_of_views(
+            lambda code: self._draw(batch.turn(code), seeds, None if law is None else symmetry(law, code))
+        )
         return torch.where(batch.outdoor, signal.clamp(-1, 1), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int], law: Tensor | None) -> Tensor:
@@ -223,17 +206,13 @@ class RadioDiff(Predictor):
         def decode(z0: Tensor) -> Tensor:
             return self.autoencoder.decode(z0 * self.latent_std + self.latent_mean + offset).float()
 
-        def agree(z0: Tensor, variance: float) -> Tensor:
-            sampled, noise = batch.sampled > 0, 2 * self.sampling.measured_noise_db / units.GAIN_SPAN_DB
-            return posterior.agree(z0, variance, decode, batch.samples, sampled, noise)
-
         return decode(
             diffusion.sample(
                 lambda z_t, t: diffusion.apply_heads(network, z_t, t, self.config.fade),
                 diffusion.seeded_noise(seeds, shape, batch.building.device),
                 self.sampling.steps,
                 self.sampling.stochastic,
-                agree if self.sampling.measured_noise_db is not None else None,
+                self.agreement(batch, decode),
             )
         )
 
@@ -242,30 +221,6 @@ class RadioDiff(Predictor):
         if law is None or self.config.target != "gain":
             return 0.0
         return law - self.autoencoder.decode(self.autoencoder.encode(law, batch.outdoor)).float()
-
-    @contextlib.contextmanager
-    def with_sampling(
-        self,
-        steps: int | None = None,
-        stochastic: bool | None = None,
-        views: int | None = None,
-        measured_noise_db: float | None = None,
-    ) -> Iterator[None]:
-        asked = {"steps": steps, "stochastic": stochastic, "views": views, "measured_noise_db": measured_noise_db}
-        before = self.sampling
-        after = before._replace(**{name: value for name, value in asked.items() if value is not None})
-        if after.steps < 1 or after.views not in MIRRORS:
-            raise ValueError(f"steps must be at least 1 and views 1, 2 or 4, got {after}")
-        if after.measured_noise_db is not None and (after.measured_noise_db <= 0 or self.config.reads("sampled")):
-            raise ValueError(
-                f"measured_noise_db must be above 0, and for a model that does not read measurements itself; got "
-                f"{after.measured_noise_db} for one with the inputs {', '.join(self.config.inputs)}"
-            )
-        self.sampling = after
-        try:
-            yield
-        finally:
-            self.sampling = before
 
     @property
     def network_calls(self) -> int:

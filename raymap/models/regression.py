@@ -15,7 +15,8 @@ from raymap.config import ModelConfig
 from raymap.data.batch import MapBatch, require_inputs, symmetry
 from raymap.models.base import Predictor
 from raymap.models.cell_law import CellLaw
-from raymap.models.radiodiff import MIRRORS, num_channels, require_cells, stack
+from raymap.models.radiodiff import num_channels, require_cells, stack
+from raymap.models.sampled import MIRRORS
 from raymap.nn.unet import ConditionalUNet
 
 

@@ -7,8 +7,7 @@ all networks of the house, the map is in [-1, 1], and the physics sees the grey 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -17,10 +16,10 @@ from torch import Tensor
 
 from raymap import gaussian_diffusion, units
 from raymap.config import ModelConfig
-from raymap.data.batch import MapBatch, require_inputs, symmetry
+from raymap.data.batch import MapBatch, require_inputs
 from raymap.diffusion import seeded_noise
-from raymap.models.base import Predictor
-from raymap.models.radiodiff import MIRRORS, Sampling, num_channels, require_cells
+from raymap.models.radiodiff import num_channels, require_cells
+from raymap.models.sampled import SampledPredictor
 from raymap.nn.pixel_diffusion import DualUNet
 from raymap.physics import helmholtz_loss
 
@@ -28,7 +27,7 @@ from raymap.physics import helmholtz_loss
 _CELL = 1.0
 
 
-class Rmdm(Predictor):
+class Rmdm(SampledPredictor):
     """Predicts the gain from ``inputs``: represent once, then denoise (raymap.gaussian_diffusion)."""
 
     class Config(ModelConfig):
@@ -60,12 +59,13 @@ class Rmdm(Predictor):
                 raise ValueError("lambda_mse, lambda_pinn and lambda_reg are all 0: nothing would be learned")
             if not all(0 <= one <= 2 for one in self.wavenumbers):
                 raise ValueError(f"wavenumbers must be 0 to 2 per cell, got {self.wavenumbers}")
-            _require_steps(self.steps, self.num_timesteps)
+            if self.steps > self.num_timesteps:
+                raise ValueError(f"steps must be at most num_timesteps = {self.num_timesteps}, got {self.steps}")
             return self
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.sampling = Sampling(config.steps, config.stochastic, config.views)
+        self.most_steps = config.num_timesteps
         self.unets = DualUNet(
             num_channels(config.inputs, None),
             config.widths,
@@ -127,20 +127,24 @@ class Rmdm(Predictor):
         With several ``views``, the mean of what is drawn for the scene and for its mirror images, each turned back.
         """
         batch = batch.blind()
-        drawn = [symmetry(self._draw(batch.turn(code), seeds), code) for code in MIRRORS[self.sampling.views]]
-        return torch.where(batch.outdoor, torch.stack(drawn).mean(dim=0).clamp(-1, 1), -1.0)
+        drawn = self.mean_of_views(lambda code: self._draw(batch.turn(code), seeds))
+        return torch.where(batch.outdoor, drawn.clamp(-1, 1), -1.0)
 
     def _draw(self, batch: MapBatch, seeds: Sequence[int]) -> Tensor:
         _, denoiser = self._networks(batch)
+        agree = self.agreement(batch, lambda x0: x0)
 
         def estimate(x: Tensor, k: Tensor) -> Tensor:
-            x0 = gaussian_diffusion.clean(x, denoiser(x, k), self.alpha_bars[k], self.config.prediction)
+            alpha_bar = self.alpha_bars[k]
+            x0 = gaussian_diffusion.clean(x, denoiser(x, k), alpha_bar, self.config.prediction)
             # The map is known to lie in [-1, 1]; the released sampler clips here, too.
-            return self._guided(x0.clamp(-1, 1), batch)
+            x0 = self._guided(x0.clamp(-1, 1), batch)
+            # What x_k leaves to an x₀ of variance 1.
+            return x0 if agree is None else agree(x0, float(1 - alpha_bar[0]))
 
         draw = seeded_noise(seeds, batch.building.shape[1:], batch.building.device)
-        steps, stochastic, _views = self.sampling
-        return gaussian_diffusion.sample(estimate, draw, self.alpha_bars, steps, stochastic)
+        sampling = self.sampling
+        return gaussian_diffusion.sample(estimate, draw, self.alpha_bars, sampling.steps, sampling.stochastic)
 
     def _guided(self, x0: Tensor, batch: MapBatch) -> Tensor:
         """x̂₀ corrected by the physical residual, see :func:`raymap.physics.helmholtz_loss.descend`."""
@@ -151,31 +155,10 @@ class Rmdm(Predictor):
             helmholtz_loss.descend(grey, batch.outdoor, tx, _CELL, self.config.wavenumbers, self.config.guidance)
         )
 
-    @contextlib.contextmanager
-    def with_sampling(
-        self, steps: int | None = None, stochastic: bool | None = None, views: int | None = None
-    ) -> Iterator[None]:
-        asked = {"steps": steps, "stochastic": stochastic, "views": views}
-        before = self.sampling
-        after = before._replace(**{name: value for name, value in asked.items() if value is not None})
-        _require_steps(after.steps, self.config.num_timesteps)
-        if after.views not in MIRRORS:
-            raise ValueError(f"views must be 1, 2 or 4, got {after.views}")
-        self.sampling = after
-        try:
-            yield
-        finally:
-            self.sampling = before
-
     @property
     def network_calls(self) -> int:
         """The second U-Net once and the denoiser at every step, for every view."""
         return (1 + self.sampling.steps) * self.sampling.views
-
-
-def _require_steps(steps: int, num_timesteps: int) -> None:
-    if not 1 <= steps <= num_timesteps:
-        raise ValueError(f"steps must be 1 to num_timesteps = {num_timesteps}, got {steps}")
 
 
 def _mean_square(error: Tensor, batch: MapBatch) -> Tensor:

@@ -64,7 +64,9 @@ def miss_db(model, batch, **sampling):
 
 
 @pytest.mark.parametrize("steps", [1, 4])
-def test_maps_agree_with_measurements_the_more_exact_these_are(model, batch, steps):
+@pytest.mark.parametrize("kind", ["in latents", "of pixels"])
+def test_maps_agree_with_measurements_the_more_exact_these_are(model, batch, steps, kind):
+    model = model if kind == "in latents" else base.build(recipes.rmdm("debug").map.model).eval()
     plain, rough, exact = (miss_db(model, batch, steps=steps, measured_noise_db=noise) for noise in (None, 10.0, 0.5))
     assert exact < 0.5 * rough and rough < plain and exact < 2.0
 

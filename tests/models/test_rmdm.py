@@ -108,7 +108,7 @@ def test_a_perfect_denoiser_draws_the_map(batch, changes, steps, stochastic, mon
     if changes.get("views"):
         batch = batch.turn(1)[:1]
         monkeypatch.setattr(type(batch), "turn", lambda self, code: self)
-        monkeypatch.setattr("raymap.models.rmdm.symmetry", lambda raster, code: raster)
+        monkeypatch.setattr("raymap.models.sampled.symmetry", lambda raster, code: raster)
     make_perfect(model, batch, monkeypatch)
     with model.with_sampling(steps, stochastic):
         found = model.predict(batch, range(len(batch)))
@@ -131,7 +131,7 @@ def test_another_sampling_holds_within_its_context_alone(batch):
     with model.with_sampling(steps=30, stochastic=True, views=2):
         assert model.network_calls == 62 and not torch.equal(model.predict(batch, range(4)), wanted)
     assert model.network_calls == 4 and torch.equal(model.predict(batch, range(4)), wanted)
-    with pytest.raises(ValueError, match="1 to num_timesteps = 30, got 31"), model.with_sampling(31):
+    with pytest.raises(ValueError, match="at most 30, got 31"), model.with_sampling(31):
         pass
     with pytest.raises(ValueError, match="1, 2 or 4, got 3"), model.with_sampling(views=3):
         pass
