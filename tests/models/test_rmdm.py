@@ -81,9 +81,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
 def test_estimates_from_noise_alone_do_not_outvote_the_second_unet(batch, prediction, monkeypatch):
     """At T an error of ε is 157 times as large in x̂₀ and 2.5e4 times in its squared residual."""
     model = a_model(lambda_mse=0, lambda_reg=0, prediction=prediction)
-    learned = float(model._pinn(model.unets.represent(batch.stack(model.config.inputs)).map, batch).mean())
+    learned = model._pinn(model.unets.represent(batch.stack(model.config.inputs)).map, batch).mean().item()
     monkeypatch.setattr(torch, "randint", lambda low, high, size, device: torch.full(size, high - 1))
-    assert float(loss(model, batch)["pinn"]) < learned + 100
+    assert loss(model, batch)["pinn"].item() < learned + 100
 
 
 def test_walls_would_charge_the_true_map_for_more_than_all_streets_do(maps):
@@ -133,7 +133,7 @@ def test_another_sampling_holds_within_its_context_alone(batch):
     assert model.network_calls == 4 and torch.equal(model.predict(batch, range(4)), wanted)
     with pytest.raises(ValueError, match="at most 30, got 31"), model.with_sampling(31):
         pass
-    with pytest.raises(ValueError, match="1, 2 or 4, got 3"), model.with_sampling(views=3):
+    with pytest.raises(ValueError, match="views 1, 2 or 4, got .*views=3"), model.with_sampling(views=3):
         pass
 
 
