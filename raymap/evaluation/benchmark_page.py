@@ -202,8 +202,9 @@ def _how_to_read(found: Mapping) -> list[str]:
         f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
         f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
         "- *ms per map* and *calls* (of a network) are one prediction's, *weights* the parameters of all networks,",
-        "  *trained* the wall time of one training. Rows without it are laws, fitted before they are scored. *Its law",
-        "  alone* is what a method's networks start from, so the difference to the method is what they learned.",
+        "  *trained* the wall time of one training, both with whatever else the machine did. Rows without it are laws,",
+        "  fitted before they are scored. *Its law alone* is what a method's networks start from, so the difference to",
+        "  the method is what they learned.",
     ]
 
 
@@ -237,7 +238,9 @@ def _table(table: Mapping) -> list[str]:
     outlined = any("outline" in scores for scores in table["methods"].values())
     head = ["method", "NMSE", f"÷ {table['reference']}", "RMSE", "SSIM", "PSNR"]
     head += ["DTC", "DTIoU"] if outlined else []
-    head += ["ms per map", "calls", "weights", "trained", "seeds"]
+    # Rows of a study are all alike in cost, and their times tell how busy the machine was.
+    timed = table["study"] == "methods"
+    head += ["ms per map"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, scores in table["methods"].items():
         whole, drawn = scores["raw"]["all"], scores.get("outline", {})
@@ -251,13 +254,10 @@ def _table(table: Mapping) -> list[str]:
             f"{whole['psnr']['mean']:.1f} dB",
         ]
         cells += [_mean(drawn.get(key), 2) for key in ("dtc", "dtiou")] if outlined else []
-        cells += [
-            f"{scores['latency_ms']:.0f}",
-            str(scores["network_calls"]),
-            _count(scores["parameters"]),
-            "–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min",
-            str(scores["num_seeds"]),
-        ]
+        cells += [f"{scores['latency_ms']:.0f}"] * timed
+        cells += [str(scores["network_calls"]), _count(scores["parameters"])]
+        cells += ["–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min"] * timed
+        cells += [str(scores["num_seeds"])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
