@@ -81,9 +81,15 @@ def test_the_file_holds_what_is_returned_and_the_page_says_it(tmp_path):
     page = (tmp_path / "page.md").read_text()
     assert "## Which outline helps: static maps\n" in page and "### San Francisco" in page and "    python x\n" in page
     line = next(line for line in page.splitlines() if line.startswith("| base |"))
-    assert (
-        "0.0440" in line and "4.00 dB" in line and "| 0.90 | 0.80 |" in line and "| 2 M |" in line and "12 min" in line
-    )
+    assert "0.0440" in line and "4.00 dB" in line and "| 0.90 | 0.80 |" in line and "| 2 M |" in line
+
+
+def test_times_are_told_where_methods_are_compared_and_not_in_studies(tmp_path):
+    for study, told in (("methods", True), ("outline", False)):
+        write(tmp_path, rows("base", 0.04), study=study)
+        page = (tmp_path / "page.md").read_text()
+        line = next(line for line in page.splitlines() if line.startswith("| base |"))
+        assert ("12 min" in line) == ("| trained |" in page) == ("| ms per map |" in page) == told
 
 
 def test_outline_columns_only_where_outlines_are_scored(tmp_path):
