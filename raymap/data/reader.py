@@ -19,7 +19,8 @@ import pyarrow as pa
 from raymap import units
 from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import shard_file
-from raymap.data.batch import MapBatch, add_dominant_path, add_physics, from_columns
+from raymap.data.batch import MapBatch
+from raymap.data.columns import add_dominant_path, add_physics, from_columns
 from raymap.data.measurements import measure
 from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns, write_text
 from raymap.data.shard_file import SetAside

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from raymap import units
-from raymap.data.batch import add_dominant_path, from_columns
+from raymap.data.columns import add_dominant_path, from_columns
 from raymap.data.reader import ShardReader
 from raymap.data.schema import DatasetCard, whole
 from raymap.models import base

@@ -14,7 +14,8 @@ import torch
 from raymap import units
 from raymap.config import MeasurementsConfig, ModelConfig, OutlineConfig
 from raymap.data import shards
-from raymap.data.batch import MapBatch, from_columns
+from raymap.data.batch import MapBatch
+from raymap.data.columns import from_columns
 from raymap.data.schema import DatasetCard, require_multipath
 from raymap.evaluation import metrics, predictions, summary
 from raymap.evaluation.predictions import Predictions

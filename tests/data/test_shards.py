@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from raymap.config import OutlineConfig
 from raymap.data import schema, shard_file, shards, sources
-from raymap.data.batch import add_physics, from_columns
+from raymap.data.columns import add_physics, from_columns
 from raymap.data.reader import ShardReader, batches, quarantined
 from raymap.data.schema import DatasetCard, Failure
 from raymap.physics import edges, helmholtz

@@ -5,7 +5,8 @@ import torch
 
 from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import schema, sites
-from raymap.data.batch import MapBatch, add_physics
+from raymap.data.batch import MapBatch
+from raymap.data.columns import add_physics
 from raymap.data.generated import city
 from raymap.data.measurements import measure
 from raymap.data.reader import LoadedMaps, batches, true_outline

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from raymap.data.batch import CHANNELS, add_dominant_path, symmetry
+from raymap.data.batch import CHANNELS, symmetry
+from raymap.data.columns import add_dominant_path
 from raymap.data.reader import LoadedMaps, batches
 from raymap.models.cell_law import OF_A_CELL, CellLaw
 from raymap.models.pathloss import LogDistance

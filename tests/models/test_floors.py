@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raymap import units
-from raymap.data.batch import add_physics, from_columns
+from raymap.data.columns import add_physics, from_columns
 from raymap.models.pathloss import Cell3gpp, FreeSpace, LogDistance
 from raymap.physics import pathloss
 

@@ -5,7 +5,8 @@ import pytest
 
 import raymap
 from raymap.data import generated, sites
-from raymap.data.batch import MultipathBatch, from_scenes, to_columns
+from raymap.data.batch import MultipathBatch
+from raymap.data.columns import from_scenes
 from raymap.models.cell_law import CellLaw
 from raymap.runtime.track import _ColumnPredictor
 from raymap.scene import Grid
@@ -18,7 +19,7 @@ def test_columns_give_the_maps_that_scenes_give(inputs):
     batch = from_scenes([scene] * 2, places, dominant_path="dominant_path" in inputs)
     assert isinstance(batch, MultipathBatch) == (len(inputs) == 2)
     law = CellLaw(CellLaw.Config(inputs=inputs)).eval()
-    found = _ColumnPredictor(law).predict(to_columns([scene] * 2, places), {"seed": 3})
+    found = _ColumnPredictor(law).predict(scene_columns([scene] * 2, places), {"seed": 3})
     for gain_db, wanted in zip(found, raymap.predict(law, scene, places), strict=True):
         np.testing.assert_allclose(gain_db, wanted.gain_db, atol=1e-4)
     assert found.std() > 0

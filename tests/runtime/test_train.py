@@ -9,7 +9,7 @@ import torch
 
 from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
-from raymap.data.batch import from_scenes
+from raymap.data.columns import from_scenes
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.train import Trainer, _claim, _stream_options, _warm_average, folder_of
 from raymap.scene import Grid, Scene, Transmitter
