@@ -129,10 +129,10 @@ def test_mlflow_holds_every_stage_and_a_model_that_loads_by_itself(submitted):
 
     mlflow.set_tracking_uri(uri)
     generic = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
-    from raymap.data.batch import to_columns
+    from raymap.data.columns import scene_columns
 
     scene = generated.city(5, Grid((32, 32), 8.0))
     site = sites.place(scene, 1, seed=0)
-    gain_db = generic.predict(to_columns([scene], site))
+    gain_db = generic.predict(scene_columns([scene], site))
     np.testing.assert_allclose(gain_db[0], raymap.predict(direct, scene, site)[0].gain_db, atol=1e-4)
     assert Path(submitted[0] / "debug/model/run.json").is_file()
