@@ -24,7 +24,7 @@ _MODELS: dict[Size, Rmdm.Config] = {
 
 
 def rmdm(size: Size) -> MethodJob[Rmdm.Config]:
-    """PhyRMDM at a size; the paper's is trained as its released code is. Raises ValueError for an unknown size."""
+    """PhyRMDM at a size; the paper's networks and training are the released code's. ValueError for an unknown size."""
     whole = k2(size)
     optim = _paper() if size == "paper" else both_budgets(whole)
     return MethodJob[Rmdm.Config](map=Stage[Rmdm.Config](model=_MODELS[size], optim=optim), **taken_over(whole, "rmdm"))
