@@ -82,12 +82,8 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(batch):
 def test_estimates_from_noise_alone_do_not_outvote_the_second_unet(batch, prediction, monkeypatch):
     """At T an error of ε is 157 times as large in x̂₀ and 2.5e4 times in its squared residual."""
     model = a_model(lambda_mse=0, lambda_reg=0, prediction=prediction)
-<<<<<<< HEAD
-    learned = model._pinn(model.unets.represent(batch.stack(model.config.inputs)).map, batch).mean().item()
-=======
     known = model.unets.represent(batch.stack(model.config.inputs))
-    learned = float(sum(model.physics(known.map, batch)).mean())
->>>>>>> a0a911adb803ee8f27736b3d8b5a27a5270eca6c
+    learned = sum(model.physics(known.map, batch)).mean().item()
     monkeypatch.setattr(torch, "randint", lambda low, high, size, device: torch.full(size, high - 1))
     assert loss(model, batch)["pinn"].item() < learned + 100
 
