@@ -75,12 +75,13 @@ class Benchmark(Settings):
         for entry in self.entries:
             if entry.name in seen:
                 raise ValueError(f"two entries are called {entry.name!r}")
-            if entry.lender and self._owner(entry).name not in seen:
+            if entry.lender and self.lender(entry).name not in seen:
                 raise ValueError(f"{entry.name!r} needs {entry.lender!r} before it")
             seen.add(entry.name)
         return self
 
-    def _owner(self, entry: Entry) -> Entry:
+    def lender(self, entry: Entry) -> Entry:
+        """The entry whose stages this one borrows. Raises ValueError if the benchmark has none such."""
         for other in self.entries:
             if (other.method, other.kind, other.seed) == (entry.lender, entry.kind, entry.seed):
                 return other
@@ -108,7 +109,7 @@ class Benchmark(Settings):
         job = entry.job
         borrowed = {}
         if entry.lender:
-            owner = self.folder / self._owner(entry).name
+            owner = self.folder / self.lender(entry).name
             borrowed = {stage: str(owner / stage / "model") for stage in job.stages if stage != "map"}
         return job.model_copy(
             update={
@@ -122,11 +123,14 @@ class Benchmark(Settings):
 def run(benchmark: Benchmark, only: str = "") -> dict:
     """Train and score what is missing of the entries whose name matches the pattern ``only``; returns the numbers.
 
-    Raises as :func:`raymap.runtime.method.train`; what was finished before stays.
+    Entries that lend them stages come along. Raises as :func:`raymap.runtime.method.train`; what was finished before
+    stays.
     """
     chosen = [entry for entry in benchmark.entries if re.search(only, entry.name)]
     if not chosen:
         raise ValueError(f"no entry matches {only!r}; there are {', '.join(e.name for e in benchmark.entries)}")
+    lenders = [benchmark.lender(entry) for entry in chosen if entry.lender]
+    chosen = [entry for entry in benchmark.entries if entry in chosen or entry in lenders]
     for number, entry in enumerate(chosen, 1):
         print(f"[benchmark] {number}/{len(chosen)} {entry.name}", flush=True)
         job = benchmark.job(entry)

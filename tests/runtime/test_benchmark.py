@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -147,7 +148,7 @@ def test_a_pattern_that_matches_nothing_lists_the_entries():
 def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     chosen = benchmarks.benchmark("debug")
     chosen = chosen.model_copy(update={"storage": str(tmp_path / "runs"), "page": str(tmp_path / "page.md")})
-    found = benchmark.run(chosen, "srm-(regression-0|true-outline)")
+    found = benchmark.run(chosen, "srm-(regression-0|law-no-turns)")
     assert DatasetCard.load(chosen.data("srm")).kind == "srm"
     by_study = {table["study"]: table for table in found["tables"] if table["split"] == "test"}
     assert list(by_study["methods"]["methods"])[-2:] == ["Regression, its law alone", "Regression"]
@@ -155,21 +156,34 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     law = base.load(chosen.folder / "srm-regression-0" / "law")
     whole = base.load(chosen.folder / "srm-regression-0" / "map" / "model")
     assert all(torch.equal(value, law.state_dict()[name]) for name, value in whole.law.state_dict().items())
-    assert list(by_study["outline"]["methods"]) == ["true outline (oracle)"]
+    assert list(by_study["law"]["methods"]) == ["law: no turns"]
     assert by_study["methods"]["methods"]["Regression"]["minutes"] > 0
     assert json.loads((tmp_path / "page.json").read_text()) == found
 
     pictures = by_study["methods"]["pictures"]
     assert pictures == {"maps": "page/srm-test.png", "intervals": "page/methods-srm.png"}
-    assert "maps" not in by_study["outline"]["pictures"] and (tmp_path / pictures["maps"]).is_file()
+    assert "maps" not in by_study["law"]["pictures"] and (tmp_path / pictures["maps"]).is_file()
     kept = json.loads((chosen.folder / "srm-regression-0" / "training.json").read_text())
     assert kept["seconds"] > 0 and kept["commits"] == [found["commit"]]
 
     scores = sorted(chosen.folder.glob("*/scores/*.*"))
     assert [path.name for path in scores] == ["test-examples.npz", "test.parquet", "test.parquet"]
     before = [path.stat().st_mtime_ns for path in scores]
-    assert benchmark.run(chosen, "srm-(regression-0|true-outline)") == found
+    assert benchmark.run(chosen, "srm-(regression-0|law-no-turns)") == found
     assert [path.stat().st_mtime_ns for path in scores] == before
+
+
+def test_who_lends_stages_is_trained_first(monkeypatch, tmp_path):
+    chosen = benchmarks.benchmark("debug").model_copy(update={"storage": str(tmp_path)})
+    trained = []
+    monkeypatch.setattr(benchmark, "make_dataset", lambda job: SimpleNamespace(splits=()))
+    monkeypatch.setattr(benchmark, "_train", lambda job: trained.append(job))
+    monkeypatch.setattr(benchmark, "write_page", lambda chosen: {})
+    benchmark.run(chosen, "^srm-(no-turns|true-outline-oracle)-0$")
+    assert [job.name for job in trained] == ["srm-outline-k-log-0", "srm-true-outline-oracle-0", "srm-no-turns-0"]
+    lent = str(chosen.folder / "srm-outline-k-log-0")
+    assert trained[1].trained == {"autoencoder": f"{lent}/autoencoder/model"}
+    assert trained[2].trained == {stage: f"{lent}/{stage}/model" for stage in ("autoencoder", "outline")}
 
 
 def test_multipath_maps_are_drawn_and_scored_with_the_dominant_path_map(ray_local, tmp_path):
