@@ -43,7 +43,7 @@ class Rmdm(SampledPredictor):
         num_timesteps: int = Field(1000, ge=25, description="T")
         prediction: gaussian_diffusion.Prediction = Field("velocity", description="the paper's is the noise")
         lambda_mse: float = Field(1.0, ge=0, description="of the squared errors of denoiser and second U-Net")
-        lambda_pinn: float = Field(0.1, ge=0, description="of the Helmholtz equation; 1 in the released code")
+        lambda_pinn: float = Field(0.3, ge=0, description="of the Helmholtz equation; 1 in the released code")
         lambda_reg: float = Field(0.01, ge=0, description="of the total variation; the released code has none")
         wavenumbers: tuple[float, float] = Field((0.2, 1.0), description="κ outside, inside buildings [1/cell], ≤ 2")
         steps: int = Field(10, ge=1, description="denoiser calls per prediction")
