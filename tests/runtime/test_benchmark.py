@@ -167,7 +167,7 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     assert kept["seconds"] > 0 and kept["commits"] == [found["commit"]]
 
     scores = sorted(chosen.folder.glob("*/scores/*.*"))
-    assert [path.name for path in scores] == ["test-examples.npz", "test.parquet", "test.parquet"]
+    assert [path.name for path in scores] == ["test.parquet", "test-examples.npz", "test.parquet"]
     before = [path.stat().st_mtime_ns for path in scores]
     assert benchmark.run(chosen, "srm-(regression-0|law-no-turns)") == found
     assert [path.stat().st_mtime_ns for path in scores] == before
