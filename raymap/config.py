@@ -61,6 +61,7 @@ class MeasurementsConfig(Settings):
         (0.01, 0.1), description="least and highest share of the outdoor cells; drawn log-uniformly for every map"
     )
     noise_db: float = Field(0.0, ge=0, description="standard deviation of the error of a measurement [dB]")
+    redraw: bool = Field(True, description="in training, measure other cells in every epoch; off: the same for good")
 
     @field_validator("rates")
     @classmethod
@@ -90,7 +91,7 @@ class DataConfig(Settings):
         False, description="compute the dominant-path map as an input; refused for srm and drm datasets"
     )
     measurements: MeasurementsConfig | None = Field(
-        None, description="also give `samples` and `sampled`, drawn from the true maps anew in every epoch"
+        None, description="also give `samples` and `sampled`, drawn from the true maps"
     )
     max_scenes: int | None = Field(None, ge=1, description="use only so many training scenes")
     materialize: bool = Field(

@@ -255,7 +255,7 @@ def batches(
     :class:`LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16 batches), another
     seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead. ``factors``:
     every batch is coarsened by one of these, drawn with ``shuffle_seed`` (see :func:`coarsen`, also for ``outline``).
-    ``measurements``: what was measured is drawn anew, with the same seed.
+    ``measurements``: what was measured is drawn anew, with the same seed, unless they say that it stays.
     """
     shuffled = shuffle_seed is not None
     stream = source.iter_batches(
@@ -270,6 +270,6 @@ def batches(
         if tuple(factors) != (1,):
             columns = coarsen(columns, int(draw.choice(factors)), outline)
         if measurements:
-            columns = measure(columns, measurements, shuffle_seed or 0)
+            columns = measure(columns, measurements, (shuffle_seed or 0) if measurements.redraw else 0)
         batch: MapBatch = from_columns(columns)
         yield (batch, columns) if with_columns else batch

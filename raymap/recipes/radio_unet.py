@@ -50,11 +50,12 @@ def _paper_optim() -> OptimConfig:
 def sparse_finetune(job: CurriculumJob[RadioUNet.Config], data: DataConfig, num_steps: int) -> Run[RadioUNet.Config]:
     """The paper's third training: the second net of a trained ``job`` goes on with maps known in few places only.
 
-    ``data`` is those maps, with the ``measurements`` that are all that is looked at. Raises ValueError without them,
-    and for a job whose inputs show them.
+    ``data`` is those maps, with the ``measurements`` that are all that is looked at, the same cells in every epoch.
+    Raises ValueError without them, and for a job whose inputs show them.
     """
     if data.measurements is None:
         raise ValueError("a sparse fine-tuning learns from measurements; data.measurements says how many there are")
+    data = data.model_copy(update={"measurements": data.measurements.model_copy(update={"redraw": False})})
     stage = job.map
     model = RadioUNet.Config(**{**stage.model.model_dump(), "sparse_loss": True})
     optim = stage.optim.model_copy(update={"num_steps": num_steps})

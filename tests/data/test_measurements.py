@@ -96,6 +96,14 @@ def test_batches_measure_anew_in_every_epoch_and_the_same_without_one(columns):
     assert first == again != other
 
 
+def test_measurements_that_stay_are_those_of_scores_in_every_epoch(columns):
+    config = MeasurementsConfig(redraw=False)
+    scored = from_columns(measure(columns, config, seed=0)).sampled.flatten(1)
+    for epoch in (1, 2):
+        found = next(iter(batches(LoadedMaps(columns), 4, measurements=config, shuffle_seed=epoch))).sampled
+        assert sorted(map(tuple, found.flatten(1).tolist())) == sorted(map(tuple, scored.tolist()))
+
+
 def test_measurements_fall_into_cells_and_share_them():
     scene = city(0, Grid((32, 32), 8.0))
     row, column = np.argwhere(scene.outdoor)[5]
