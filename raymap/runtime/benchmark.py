@@ -25,6 +25,7 @@ from raymap.models import base
 from raymap.runtime import benchmark_examples, track
 from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
 from raymap.runtime.method import MethodJob, make_dataset, train
+from raymap.runtime.score_report import slug
 
 #: Splits that no entry ever sees in training.
 TEST_SPLITS = ("test", "test_generated")
@@ -48,8 +49,7 @@ class Entry(Settings):
     @property
     def name(self) -> str:
         """Folder of the training."""
-        words = re.sub(r"[^a-z0-9]+", "-", self.method.lower().replace("²", "2")).strip("-")
-        return f"{self.kind}-{words}-{self.seed}"
+        return f"{self.kind}-{slug(self.method)}-{self.seed}"
 
     @property
     def is_drawn(self) -> bool:

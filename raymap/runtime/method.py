@@ -3,7 +3,7 @@
 ::
 
     MethodJob       the map stage alone (a network that needs no other)
-    CurriculumJob   first net, map stage: RadioUNet
+    CurriculumJob   first net or phase, map stage: RadioUNet, RME-GAN
     LatentJob       autoencoder, map stage: RadioDiff
     K2Job           autoencoder, DM1, DM1's outlines of the training maps, DM2, both as K2: RadioDiff-k²
 """
@@ -88,7 +88,7 @@ class MethodJob(Settings, Generic[MapT]):
 
 
 class CurriculumJob(MethodJob[MapT], Generic[MapT]):
-    """A network in two parts: the first, trained by itself, and the whole, which starts from it."""
+    """A network in two parts or phases: the first, trained by itself, and the whole, which starts from it."""
 
     first: Stage[MapT]
 
@@ -133,7 +133,7 @@ def train(job: MethodJob) -> Path:
     if "autoencoder" in job.stages:
         changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
     if "first" in job.stages:
-        changes["start_from"] = {"first": str(_stage(job, "first", "first net: environment -> map"))}
+        changes["start_from"] = {"first": str(_stage(job, "first", "first of two: environment -> map"))}
     if "outline" not in job.stages:
         return _stage(job, "map", "environment -> map", **changes)
     outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
