@@ -133,7 +133,7 @@ def train(job: MethodJob) -> Path:
     if "autoencoder" in job.stages:
         changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
     if "first" in job.stages:
-        changes["start_from"] = {"first": str(_stage(job, "first", "first of two: environment -> map"))}
+        changes["start_from"] = {"first": str(_stage(job, "first", "first net: environment -> map"))}
     if "outline" not in job.stages:
         return _stage(job, "map", "environment -> map", **changes)
     outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
