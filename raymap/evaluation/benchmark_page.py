@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raymap.evaluation import benchmark_pictures, summary
+from raymap.evaluation import benchmark_pictures, published, summary
 from raymap.evaluation.intervals import clustered_ratio
 
 _STUDIES = {
     "methods": "Methods",
+    "matrix": "Every method, a third of the steps",
     "law": "What physics tells, cell by cell",
     "outline": "Which outline helps",
     "physics": "Which physics inputs help",
     "diffusion": "What the diffusion is made of",
+    "rmdm": "What RMDM is made of",
 }
+#: Studies that compare whole methods, whose costs differ.
+_WHOLE_METHODS = ("methods", "matrix")
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}
 _CAPTION = (
@@ -62,7 +66,7 @@ def write(
         numbers["pictures"] = {}
         if table.get("examples"):
             png = benchmark_pictures.comparison(_items(table["examples"], table["rows"]))
-            numbers["pictures"]["maps"] = _keep(page, f"{table['kind']}-{table['split']}.png", png)
+            numbers["pictures"]["maps"] = _keep(page, f"{table['study']}-{table['kind']}-{table['split']}.png", png)
     for (study, kind), group in _groups(found["tables"]):
         splits = {_SPLITS[t["split"]]: {n: m["raw"]["all"]["nmse"] for n, m in t["methods"].items()} for t in group}
         png = benchmark_pictures.intervals(splits, group[0]["reference"])
@@ -158,7 +162,7 @@ def _markdown(found: Mapping) -> str:
             lines += _table(table)
             if "maps" in table["pictures"]:
                 lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
-    return "\n".join([*lines, "", *_commands(found)]) + "\n"
+    return "\n".join([*lines, *published.lines(found["tables"]), "", *_commands(found)]) + "\n"
 
 
 def _in_short(found: Mapping) -> list[str]:
@@ -166,23 +170,23 @@ def _in_short(found: Mapping) -> list[str]:
     lines = []
     if "trainings_planned" in found:
         lines = [f"{found['trainings_scored']} of {found['trainings_planned']} trainings are scored.", ""]
-    tables = [table for table in found["tables"] if table["study"] == "methods"]
+    tables = [table for table in found["tables"] if table["study"] in _WHOLE_METHODS]
     if tables:
         lines += [
-            f"| maps | towns | least NMSE | NMSE | ÷ {tables[0]['reference']} | next | NMSE |",
-            "|---" * 7 + "|",
+            f"| table | maps | towns | least NMSE | NMSE | ÷ {tables[0]['reference']} | next | NMSE |",
+            "|---" * 8 + "|",
         ]
     for table in tables:
         ranked = [(n, m) for n, m in table["methods"].items() if m["raw"]["all"]["nmse"]["mean"] is not None]
         ranked.sort(key=lambda pair: pair[1]["raw"]["all"]["nmse"]["mean"])
-        cells = [_KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
+        cells = [_STUDIES[table["study"]], _KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
         for name, scores in ranked[:1]:
             ratio = scores["to_reference"]
             cells += [f"**{name}**", _interval(scores["raw"]["all"]["nmse"], 4)]
             cells += ["–" if ratio is None else _interval(ratio, 2)]
         for name, scores in ranked[1:2]:
             cells += [name, _interval(scores["raw"]["all"]["nmse"], 4)]
-        lines.append("| " + " | ".join([*cells, *["–"] * (7 - len(cells))]) + " |")
+        lines.append("| " + " | ".join([*cells, *["–"] * (8 - len(cells))]) + " |")
     return lines
 
 
@@ -201,6 +205,7 @@ def _how_to_read(found: Mapping) -> list[str]:
         "  a chart overlap; there a dotted line goes through the named row.",
         f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
         f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
+        "- *residual* is the mean square of the equation that RMDM is trained by, on the predicted map.",
         "- *ms per map* and *calls* (of a network) are one prediction's, *weights* the parameters of all networks,",
         "  *trained* the wall time of one training, both with whatever else the machine did. Rows without it are laws,",
         "  fitted before they are scored. *Its law alone* is what a method's networks start from, so the difference to",
@@ -239,7 +244,9 @@ def _table(table: Mapping) -> list[str]:
     head = ["method", "NMSE", f"÷ {table['reference']}", "RMSE", "SSIM", "PSNR"]
     head += ["DTC", "DTIoU"] if outlined else []
     # Rows of a study are all alike in cost, and their times tell how busy the machine was.
-    timed = table["study"] == "methods"
+    timed = table["study"] in _WHOLE_METHODS
+    physical = table["study"] == "rmdm"
+    head += ["residual"] * physical
     head += ["ms per map"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, scores in table["methods"].items():
@@ -254,6 +261,7 @@ def _table(table: Mapping) -> list[str]:
             f"{whole['psnr']['mean']:.1f} dB",
         ]
         cells += [_mean(drawn.get(key), 2) for key in ("dtc", "dtiou")] if outlined else []
+        cells += [_mean(scores.get("helmholtz", {}).get("residual"), 4)] * physical
         cells += [f"{scores['latency_ms']:.0f}"] * timed
         cells += [str(scores["network_calls"]), _count(scores["parameters"])]
         cells += ["–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min"] * timed
