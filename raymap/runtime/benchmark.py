@@ -21,6 +21,7 @@ from raymap.config import Settings
 from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
+from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
 from raymap.runtime import benchmark_examples, track
 from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
@@ -34,8 +35,6 @@ TRAINING_FILE = "training.json"
 
 
 Study = Literal["methods", "matrix", "law", "outline", "physics", "diffusion", "rmdm"]
-#: Those that compare whole methods: with the laws beside them, and pictures.
-WHOLE_METHODS: tuple[Study, ...] = ("methods", "matrix")
 
 
 class Entry(Settings):

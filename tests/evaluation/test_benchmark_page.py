@@ -61,6 +61,19 @@ def test_ratios_are_paired_with_the_reference(tmp_path):
     assert ratio["mean"] == pytest.approx(0.5) and ratio["high"] - ratio["low"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_difference_in_every_scene_is_no_chance_and_none_is(tmp_path):
+    many = [f"town {number}" for number in range(12)]
+    base = rows("base", 0.04, scenes=many)
+    same = [row | {"method": "same"} for row in base]
+    found = write(tmp_path, base, rows("half", 0.02, scenes=many), same)
+    methods = found["tables"][0]["methods"]
+    # All of 12 scenes on one side, twice corrected: 2 · 2 / 2^12.
+    assert methods["half"]["p_holm"] == pytest.approx(2 * 2 / 2**12)
+    assert methods["same"]["p_holm"] == 1 and methods["base"]["p_holm"] is None
+    lines = {line.split(" | ")[0]: line for line in (tmp_path / "page.md").read_text().splitlines()}
+    assert "| < 0.001 |" in lines["| half"] and "| 1.000 |" in lines["| same"] and ") | – |" in lines["| base"]
+
+
 def test_seeds_are_one_row_with_their_mean(tmp_path):
     found = write(tmp_path, rows("base", 0.04), rows("ours", 0.01, seed=0), rows("ours", 0.03, seed=1))
     scores = found["tables"][0]["methods"]["ours"]
