@@ -2,7 +2,7 @@
 
 Every table compares rows of one budget. The methods' table has the whole of it, on static maps, and three seeds of ours
 and of what ours is compared with. The matrix has every method on every kind of maps with a third of the steps, so that
-it is trained in an afternoon. The studies have half, that of RMDM's losses a third.
+it is trained in an afternoon. The studies have half, those of measurements and of RMDM's losses a third.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ _COLD = "outline k_log, cold start"
 #: The rows that the tables of the benchmark are told as multiples of.
 _REFERENCES: dict[Study, str] = {
     "methods": "RadioDiff", "matrix": "RadioDiff", "outline": "no outline", "physics": _COLD,
-    "diffusion": "no outline", "law": "law: all inputs", "rmdm": "RMDM",
+    "diffusion": "no outline", "law": "law: all inputs", "rmdm": "RMDM", "measured": "Kriging",
 }  # fmt: skip
+#: The methods that are also trained with measurements: those of papers that do so, and ours.
+_SHOWN_MEASUREMENTS = ("RadioUNet", "RME-GAN", "Regression", "RadioDiff-k²")
 #: The methods that have three seeds.
 _SEEDED = ("RadioDiff", "Regression", "RadioDiff-k²")
 _INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
@@ -72,7 +74,7 @@ def benchmark(size: recipes.Size) -> Benchmark:
         for seed in range(3 if name in _SEEDED else 1)
     ]
     half = _shortened(whole, 2, ("outline", "map"))
-    rows += [*_matrix(methods), *_rmdm_study(methods["RMDM"])]
+    rows += [*_matrix(methods), *_measured(methods), *_rmdm_study(methods["RMDM"])]
     rows += [*_law_study(whole), *_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
     return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
 
@@ -94,6 +96,19 @@ def _matrix(methods: Mapping[str, MethodJob]) -> list[Entry]:
         )
         for kind in ("srm", "drm", "mrm")
         for name, job in (of_multipath if kind == "mrm" else methods).items()
+    ]
+
+
+def _measured(methods: Mapping[str, MethodJob]) -> list[Entry]:
+    """Methods that are shown what is measured in 1 to 10 % of the cells of a static map, a third of the steps."""
+    return [
+        Entry(
+            method=f"{name}, shown measurements",
+            studies=("measured",),
+            variant=_SHORT,
+            job=_shortened(recipes.with_measurements(methods[name]), _SHORTER),
+        )
+        for name in _SHOWN_MEASUREMENTS
     ]
 
 

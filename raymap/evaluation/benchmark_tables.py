@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 #: Studies that compare whole methods: their costs differ, laws stand beside them, and their maps are drawn.
-WHOLE_METHODS = ("methods", "matrix")
+WHOLE_METHODS = ("methods", "matrix", "measured")
 
 
 def markdown(table: Mapping) -> list[str]:

@@ -24,7 +24,14 @@ from raymap.evaluation import benchmark_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
 from raymap.runtime import benchmark_examples, track
-from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
+from raymap.runtime.evaluate import (
+    INTERPOLATIONS,
+    LAWS,
+    OUTLINE_THRESHOLD,
+    OUTLINE_TOLERANCE_CELLS,
+    fit_laws,
+    score_rows,
+)
 from raymap.runtime.method import MethodJob, make_dataset, train
 from raymap.runtime.score_report import slug
 
@@ -34,7 +41,7 @@ TEST_SPLITS = ("test", "test_generated")
 TRAINING_FILE = "training.json"
 
 
-Study = Literal["methods", "matrix", "law", "outline", "physics", "diffusion", "rmdm"]
+Study = Literal["methods", "matrix", "law", "outline", "physics", "diffusion", "rmdm", "measured"]
 
 
 class Entry(Settings):
@@ -144,7 +151,7 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
             if split in TEST_SPLITS:
                 _score(entry, job, model, split, benchmark.folder / f"laws-{entry.kind}")
                 if entry.is_drawn:
-                    benchmark_examples.keep(job.folder, model, job.resolved_data.folder, split)
+                    benchmark_examples.keep(job.folder, model, job.resolved_data, split)
         write_page(benchmark)
     return write_page(benchmark)
 
@@ -180,7 +187,8 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
     if out.exists():
         return
     data = job.resolved_data
-    laws = fit_laws(data.folder, "train", LAWS, laws_folder, again=False) if entry.is_drawn else {}
+    known = LAWS | (INTERPOLATIONS if data.measurements else {})
+    laws = fit_laws(data.folder, "train", known, laws_folder, again=False) if entry.is_drawn else {}
     laws |= _own_law(entry, job, model)
     rows = score_rows(
         {**laws, entry.method: str(model)},

@@ -11,6 +11,7 @@ from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.propagation import dominant_path
 from raymap.runtime import benchmark
+from raymap.runtime.evaluate import INTERPOLATIONS
 from raymap.runtime.method import _draw_outlines, make_dataset
 from raymap.scene import Grid
 
@@ -136,6 +137,8 @@ def a_town():
 def test_every_reference_is_a_row_of_its_study():
     chosen = benchmarks.benchmark("debug")
     for study, method in chosen.references.items():
+        if method in INTERPOLATIONS:  # which every row of its study is scored beside
+            continue
         assert any(study in entry.studies and entry.method == method for entry in chosen.entries)
 
 
@@ -252,3 +255,11 @@ def test_a_training_keeps_the_commits_of_all_its_parts(trained_by):
     assert first["commits"] == ["aaa", "bbb+"] and first["seconds"] > 0
     (trained_by.folder / "scores").mkdir()
     assert trained_by("ccc") == first  # finished and scored: this code has no part in it
+
+
+def test_methods_that_are_shown_measurements_are_compared_with_kriging():
+    chosen = benchmarks.benchmark("debug")
+    rows = [entry for entry in chosen.entries if "measured" in entry.studies]
+    assert chosen.references["measured"] in INTERPOLATIONS
+    assert len(rows) >= 4 and all(row.job.data.measurements and row.job.model().reads("sampled") for row in rows)
+    assert not any(e.job.data.measurements for e in chosen.entries if e not in rows)
