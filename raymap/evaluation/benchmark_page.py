@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raymap.evaluation import benchmark_pictures, benchmark_tables, paired, published, summary
+from raymap.evaluation import (
+    benchmark_pictures,
+    benchmark_tables,
+    localization,
+    paired,
+    published,
+    summary,
+)
 from raymap.evaluation.intervals import clustered_ratio
 
 _STUDIES = {
@@ -42,6 +49,8 @@ def write(
     command: str,
     outline_rule: tuple[float, int],
     trainings: tuple[int, int] | None = None,
+    located: Mapping[str, pd.DataFrame] | None = None,
+    localization_rule: Mapping[str, float] | None = None,
 ) -> dict:
     """Write ``page`` (Markdown), the same numbers beside it (``.json``) and pictures in a folder of the page's name.
 
@@ -50,7 +59,9 @@ def write(
     Optionally ``trained``: method -> ``[{"name", "commits"}, ...]``, one per training, and ``examples``: method ->
     arrays ``scene``, ``tx_id``, ``tx_xyz_m``, ``cell_m``, ``building_m``, ``vehicle_m``, ``outdoor``, ``true_db``,
     ``predicted_db`` of some maps, the same for all methods. ``outline_rule``: threshold and tolerance [cells] that
-    outlines were scored with. ``trainings``: how many are scored, of how many. Returns what the JSON holds.
+    outlines were scored with. ``trainings``: how many are scored, of how many. ``located``: kind -> points, see
+    ``localization.summarise``, of several methods, by ``localization_rule``: ``num_transmitters`` that a receiver hears
+    and their ``noise_db``. Returns what the JSON holds.
 
     Raises ValueError for examples that are not the same maps.
     """
@@ -60,6 +71,13 @@ def write(
     threshold, tolerance_cells = outline_rule
     found = about | {"outline_rule": {"threshold": threshold, "tolerance_cells": tolerance_cells}}
     found["tables"] = [_numbers(table, about) for table in tables]
+    found["localization"] = {}
+    if located:
+        kinds = {
+            kind: {name: localization.summarise(part) for name, part in points.groupby("method", sort=False)}
+            for kind, points in located.items()
+        }
+        found["localization"] = {"rule": dict(localization_rule), "kinds": kinds}
     page.parent.mkdir(parents=True, exist_ok=True)
     for table, numbers in zip(tables, found["tables"], strict=True):
         numbers["pictures"] = {}
@@ -169,7 +187,7 @@ def _markdown(found: Mapping) -> str:
             lines += benchmark_tables.markdown(table)
             if "maps" in table["pictures"]:
                 lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
-    return "\n".join([*lines, *published.lines(found["tables"]), "", *_commands(found)]) + "\n"
+    return "\n".join([*lines, *published.lines(found["tables"], found["localization"]), "", *_commands(found)]) + "\n"
 
 
 def _in_short(found: Mapping) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from raymap.evaluation.benchmark_tables import interval
+
 #: Tables I and II, raw grey levels, all pixels: kind -> method -> (NMSE, RMSE, SSIM, PSNR [dB]).
 MAPS = {
     "srm": {
@@ -50,15 +52,21 @@ _OUTLINE_ROWS = {
 _KINDS = {"srm": "static", "drm": "vehicles", "mrm": "multipath"}
 
 
-def lines(tables: Sequence[Mapping], split: str = "test") -> list[str]:
+def lines(tables: Sequence[Mapping], located: Mapping[str, Mapping], split: str = "test") -> list[str]:
     """Markdown, a chapter: each of the paper's tables beside the benchmark's rows of ``split`` that ask the same.
 
-    ``tables``: those of ``benchmark.json``. A table of which nothing is measured yet is left out; without any the list
-    is empty.
+    ``tables``: those of ``benchmark.json``, ``located``: its ``localization``. A table of which nothing is measured yet
+    is left out; without any the list is empty.
     """
     found = {(table["study"], table["kind"]): table["methods"] for table in tables if table["split"] == split}
     matrix = {kind: found.get(("matrix", kind), {}) for kind in MAPS}
-    parts = [_maps(matrix), _costs(matrix["srm"]), _outlines(found.get(("outline", "srm"), {})), _dm1(matrix)]
+    parts = [
+        _maps(matrix),
+        _located(located),
+        _costs(matrix["srm"]),
+        _outlines(found.get(("outline", "srm"), {})),
+        _dm1(matrix),
+    ]
     compared = [line for part in parts for line in part]
     return compared and [
         "",
@@ -97,6 +105,27 @@ def _maps(matrix: Mapping[str, Mapping]) -> list[str]:
     scores = ("NMSE", "÷ RadioDiff", "RMSE", "SSIM", "PSNR")
     head = ["maps", "method", *(f"paper: {scores[0]}", *scores[1:]), *(f"here: {scores[0]}", *scores[1:])]
     return _table("Tables I and II, the maps; here: San Francisco, a third of the training steps", head, rows)
+
+
+def _located(located: Mapping[str, Mapping]) -> list[str]:
+    if not located:
+        return []
+    num, noise_db = located["rule"]["num_transmitters"], located["rule"]["noise_db"]
+    rows = []
+    for kind, methods in located["kinds"].items():
+        for name, scores in methods.items():
+            printed = LOCALIZATION_M[kind].get(name)
+            here = [interval(scores["all"]["mean_m"], 1)]
+            here += [_metres(scores[points]["mean_m"]["mean"]) for points in ("los", "nlos")]
+            here += [_metres(scores["all"][key]["quantile"]) for key in ("median_m", "p90_m")]
+            rows.append([_KINDS[kind], name, "–" if printed is None else f"{printed:.2f} m", *here])
+    head = ["maps", "method", "paper: mean", "here: mean [m]", "seen", "not seen", "median", "90 %"]
+    rule = f"here each hears {num} transmitters, {noise_db:g} dB off"
+    return _table(f"Table III, receivers found by their nearest fingerprints; {rule}", head, rows)
+
+
+def _metres(metres: float | None) -> str:
+    return "–" if metres is None else f"{metres:.1f}"
 
 
 def _costs(methods: Mapping) -> list[str]:

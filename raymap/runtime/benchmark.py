@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
-from raymap.runtime import benchmark_examples, track
+from raymap.runtime import benchmark_examples, benchmark_localization, track
 from raymap.runtime.evaluate import (
     INTERPOLATIONS,
     LAWS,
@@ -147,11 +148,15 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
         job = benchmark.job(entry)
         card = make_dataset(job)
         model = _train(job)
+        laws = _laws(entry, job, benchmark.folder / f"laws-{entry.kind}")
         for split in card.splits:
             if split in TEST_SPLITS:
-                _score(entry, job, model, split, benchmark.folder / f"laws-{entry.kind}")
+                _score(entry, job, model, split, laws)
                 if entry.is_drawn:
                     benchmark_examples.keep(job.folder, model, job.resolved_data, split)
+        if "matrix" in entry.studies:
+            located = {**laws, entry.method: str(model)}
+            benchmark_localization.keep(job.folder, located, job.plan, benchmark.folder / f"localization-{entry.kind}")
         write_page(benchmark)
     return write_page(benchmark)
 
@@ -181,17 +186,20 @@ def training(folder: Path) -> dict:
     return {"seconds": 0.0, "commits": []}
 
 
-def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: Path) -> None:
-    """The entry's scores on one split as Parquet, unless they are there; the laws, fitted once, beside its."""
+def _laws(entry: Entry, job: MethodJob, folder: Path) -> dict[str, str]:
+    """Name -> folder of what is scored beside an entry whose methods are whole, fitted once per kind of maps."""
+    known = LAWS | (INTERPOLATIONS if job.data.measurements else {})
+    return fit_laws(job.resolved_data.folder, "train", known, folder, again=False) if entry.is_drawn else {}
+
+
+def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws: Mapping[str, str]) -> None:
+    """The entry's scores on one split as Parquet, unless they are there; those of ``laws`` beside its."""
     out = job.folder / "scores" / f"{split}.parquet"
     if out.exists():
         return
     data = job.resolved_data
-    known = LAWS | (INTERPOLATIONS if data.measurements else {})
-    laws = fit_laws(data.folder, "train", known, laws_folder, again=False) if entry.is_drawn else {}
-    laws |= _own_law(entry, job, model)
     rows = score_rows(
-        {**laws, entry.method: str(model)},
+        {**laws, **_own_law(entry, job, model), entry.method: str(model)},
         data.folder,
         split,
         outline=data.outline,
@@ -227,7 +235,19 @@ def write_page(benchmark: Benchmark) -> dict:
         command=f"python jobs/benchmark.py --size {benchmark.size}",
         outline_rule=(OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS),
         trainings=(sum(benchmark.is_scored(entry) for entry in benchmark.entries), len(benchmark.entries)),
+        located=_located(benchmark), localization_rule=benchmark_localization.RULE,
     )  # fmt: skip
+
+
+def _located(benchmark: Benchmark) -> dict[str, pd.DataFrame]:
+    """Kind -> points that the matrix's methods have located, each method's once."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for entry in benchmark.entries:
+        points = benchmark_localization.load(benchmark.folder / entry.name) if "matrix" in entry.studies else None
+        if points is not None:
+            found.setdefault(entry.kind, []).append(points)
+    key = ["method", "scene", "row", "column"]
+    return {kind: pd.concat(parts).drop_duplicates(key) for kind, parts in found.items()}
 
 
 def _table(benchmark: Benchmark, study: Study, split: str, entries: list[Entry]) -> dict:

@@ -210,6 +210,22 @@ def test_the_paper_stands_beside_what_is_measured(tmp_path):
     assert "multipath" not in beside and "RME-GAN" not in beside, "nothing is measured there"
 
 
+def test_receivers_that_were_located_stand_beside_the_paper_s(tmp_path):
+    points = pd.DataFrame(
+        {"method": name, "scene": scene, "line_of_sight": seen, "error_m": error_m}
+        for name, error_m in (("RadioUNet", 20.0), ("true maps", 4.0))
+        for scene in SCENES
+        for seen in (True, False)
+    )
+    rule = {"num_transmitters": 5, "noise_db": 1.0}
+    found = write_all(tmp_path, table(rows("base", 0.04)), located={"drm": points}, localization_rule=rule)
+    assert found["localization"]["rule"] == rule and json.loads((tmp_path / "page.json").read_text()) == found
+    page = (tmp_path / "page.md").read_text()
+    assert "here each hears 5 transmitters, 1 dB off" in page
+    assert "| vehicles | RadioUNet | 9.86 m | 20.0 (20.0–20.0) | 20.0 | 20.0 | 20.0 | 20.0 |" in page
+    assert "| vehicles | true maps | – | 4.0" in page
+
+
 def test_without_the_matrix_the_paper_is_not_quoted(tmp_path):
     write(tmp_path, rows("base", 0.04))
     assert "What the paper reports" not in (tmp_path / "page.md").read_text()

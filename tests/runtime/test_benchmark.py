@@ -6,11 +6,11 @@ import torch
 
 from raymap import benchmarks, recipes
 from raymap.config import Run
-from raymap.data import generated, schema, shards, sites
+from raymap.data import generated, schema, shards, sites, sources
 from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.propagation import dominant_path
-from raymap.runtime import benchmark
+from raymap.runtime import benchmark, benchmark_localization
 from raymap.runtime.evaluate import INTERPOLATIONS
 from raymap.runtime.method import _draw_outlines, make_dataset
 from raymap.scene import Grid
@@ -49,6 +49,19 @@ def test_the_matrix_has_every_method_on_every_kind_with_a_third_of_the_steps():
     whole = num_steps(recipes.k2("small"))
     assert all(abs(num_steps(entry.job) - whole / 3) < 2 for entry in matrix)
     assert all(entry.name.endswith("-short-0") for entry in matrix)
+
+
+def test_receivers_are_located_in_the_towns_of_the_test_with_more_transmitters():
+    for size in ("debug", "small"):
+        whole = recipes.k2(size).plan
+        plan = benchmark_localization.plan(whole)
+        items = sources.work(plan)
+        assert {item.split for item in items} == {"test"}
+        assert plan.num_transmitters.test == benchmark_localization.RULE["num_transmitters"]
+        seen = {ref for item in items for ref in item.scenes}
+        assert {ref.source for ref in seen} == {
+            ref.source for item in sources.work(whole) if item.split == "test" for ref in item.scenes
+        }
 
 
 def test_the_study_of_rmdm_has_every_choice_of_losses_once():
@@ -223,6 +236,11 @@ def test_multipath_maps_are_drawn_and_scored_with_the_dominant_path_map(ray_loca
     assert DatasetCard.load(chosen.data("mrm")).kind == "mrm"
     (table,) = [table for table in found["tables"] if table["split"] == "test"]
     assert list(table["methods"])[-1] == "Regression" and "Free space" in table["methods"]
+    located = found["localization"]["kinds"]["mrm"]
+    assert list(located)[-2:] == ["Regression", "true maps"] and "Free space" in located
+    assert all(scores["all"]["mean_m"]["num"] > 100 for scores in located.values())
+    card = DatasetCard.load(chosen.folder / "localization-mrm")
+    assert (card.kind, list(card.splits)) == ("mrm", ["test"])
     assert base.load(chosen.folder / "mrm-regression-short-0" / "map" / "model").config.reads("dominant_path")
 
 
