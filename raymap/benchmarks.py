@@ -1,13 +1,24 @@
-"""What the benchmark compares: entries built from the recipes."""
+"""What the benchmark compares: entries built from the recipes.
+
+Every table compares rows of one budget. The methods' table has the whole of it, on static maps, and three seeds of ours
+and of what ours is compared with. The matrix has every method on every kind of maps with a third of the steps, so that
+it is trained in an afternoon. The studies have half, those of measurements and of RMDM's losses a third.
+"""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
 
 from raymap import recipes
 from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
 from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.benchmark import Benchmark, Entry, Study
-from raymap.runtime.method import K2Job, LatentJob, MethodJob
+from raymap.runtime.method import K2Job, LatentJob, MethodJob, StageName
+
+#: What the matrix's trainings are called by, and how many times fewer steps they take.
+_SHORT, _SHORTER = "short", 3
 
 #: The row whose autoencoder, and DM1 where there is one, the studies share.
 _LENDER = "outline k_log"
@@ -15,13 +26,15 @@ _LENDER = "outline k_log"
 _COLD = "outline k_log, cold start"
 #: The rows that the tables of the benchmark are told as multiples of.
 _REFERENCES: dict[Study, str] = {
-    "methods": "RadioDiff", "outline": "no outline", "physics": _COLD, "diffusion": "no outline",
-    "law": "law: all inputs",
+    "methods": "RadioDiff", "matrix": "RadioDiff", "outline": "no outline", "physics": _COLD,
+    "diffusion": "no outline", "law": "law: all inputs", "rmdm": "RMDM", "measured": "Kriging",
 }  # fmt: skip
-#: The methods that have three seeds on static maps.
+#: The methods that are also trained with measurements: those of papers that do so, and ours.
+_SHOWN_MEASUREMENTS = ("RadioUNet", "RME-GAN", "Regression", "RadioDiff-k²")
+#: The methods that have three seeds.
 _SEEDED = ("RadioDiff", "Regression", "RadioDiff-k²")
 _INDICATORS = ("k_log", "k_eff", "reference", "canny", "lbp")
-#: What is left out in each row of the physics study.
+#: What is left out in each row of the study of the law.
 _LEFT_OUT = {
     "no line of sight": ("line_of_sight",),
     "no distance": ("log_distance",),
@@ -35,13 +48,13 @@ _LEFT_OUT = {
     "no roof angles": ("roof_rise", "roof_fall"),
     "no roofs": ("roof_loss", "roof_cascade", "roof_rise", "roof_fall"),
 }
-
-
+#: Those of them that the study of the networks leaves out too: what the law misses most, and line of sight, which the
+#: field takes for the first thing to know.
+_LEFT_OUT_OF_NETWORKS = ("no line of sight", "no distance", "no street way", "no roofs")
 #: How each row of the study of the diffusion differs from its first, the diffusion as it is.
 _DIFFUSIONS = {
     "noise shown at t = 1": {"fade": False},
     "buildings count": {"outdoor_only": False},
-    "late times": {"times": "late"},
     "uniform times": {"times": "uniform"},
     "plain weighting": {"weighting": "plain"},
     "as published": {"fade": False, "outdoor_only": False, "times": "uniform", "weighting": "plain"},
@@ -49,25 +62,79 @@ _DIFFUSIONS = {
 
 
 def benchmark(size: recipes.Size) -> Benchmark:
-    """Methods on all kinds of maps; studies of outlines, physics inputs and the diffusion.
+    """Methods on all kinds of maps; studies, on static maps, of outlines, physics inputs, the diffusion and RMDM.
 
-    On static maps ours and what it is compared with have three seeds. On multipath maps, and there alone, the methods
-    with physics also see the dominant-path map. The studies are static, with half of the steps. Raises ValueError for
-    an unknown size.
+    Raises ValueError for an unknown size.
     """
     whole = recipes.k2(size)
     methods = {title: recipe(size) for title, recipe in recipes.METHODS.values()}
-    shown = {title: recipes.with_dominant_path(methods[title]) for title in ("Regression", "RadioDiff-k²")}
-    of_multipath = {**methods, **shown, "RadioDiff-k², no dominant path": whole}
     rows = [
-        Entry(method=name, studies=("methods",), kind=kind, seed=seed, job=job)
-        for kind in ("srm", "drm", "mrm")
-        for name, job in (of_multipath if kind == "mrm" else methods).items()
-        for seed in range(3 if kind == "srm" and name in _SEEDED else 1)
+        Entry(method=name, studies=("methods",), seed=seed, job=job)
+        for name, job in methods.items()
+        for seed in range(3 if name in _SEEDED else 1)
     ]
-    half = _halved(whole)
+    half = _shortened(whole, 2, ("outline", "map"))
+    rows += [*_matrix(methods), *_measured(methods), *_rmdm_study(methods["RMDM"])]
     rows += [*_law_study(whole), *_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
     return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
+
+
+def _matrix(methods: Mapping[str, MethodJob]) -> list[Entry]:
+    """Every method on every kind of maps, a third of the steps.
+
+    On multipath maps, and there alone, the methods with physics also see the dominant-path map.
+    """
+    shown = {title: recipes.with_dominant_path(methods[title]) for title in ("Regression", "RadioDiff-k²")}
+    of_multipath = {**methods, **shown, "RadioDiff-k², no dominant path": methods["RadioDiff-k²"]}
+    return [
+        Entry(
+            method=name,
+            studies=("matrix", "rmdm") if (name, kind) == ("RMDM", "srm") else ("matrix",),
+            kind=kind,
+            variant=_SHORT,
+            job=_shortened(job, _SHORTER),
+        )
+        for kind in ("srm", "drm", "mrm")
+        for name, job in (of_multipath if kind == "mrm" else methods).items()
+    ]
+
+
+def _measured(methods: Mapping[str, MethodJob]) -> list[Entry]:
+    """Methods that are shown what is measured in 1 to 10 % of the cells of a static map, a third of the steps."""
+    return [
+        Entry(
+            method=f"{name}, shown measurements",
+            studies=("measured",),
+            variant=_SHORT,
+            job=_shortened(recipes.with_measurements(methods[name]), _SHORTER),
+        )
+        for name in _SHOWN_MEASUREMENTS
+    ]
+
+
+def _rmdm_study(whole: MethodJob) -> list[Entry]:
+    """RMDM by every choice of its three losses, without its attention, and with every step guided by the equation.
+
+    All three losses are the row of the matrix.
+    """
+    losses = ("mse", "pinn", "reg")
+    changes = {}
+    for kept in (kept for num in (2, 1) for kept in itertools.combinations(losses, num)):
+        title = " + ".join(f"L_{name.upper()}" for name in kept)
+        changes[f"RMDM, {title}"] = {f"lambda_{name}": 0.0 for name in losses if name not in kept}
+    changes |= {"RMDM, no RF-SA": {"rf_sa": False}, "RMDM, guided": {"guidance": 0.5}}
+    short = _shortened(whole, _SHORTER)
+    return [
+        Entry(
+            method=name,
+            studies=("rmdm",),
+            variant=_SHORT,
+            job=short.model_copy(
+                update={"map": short.map.model_copy(update={"model": short.map.model.model_copy(update=change)})}
+            ),
+        )
+        for name, change in changes.items()
+    ]
 
 
 def _law_study(whole: K2Job) -> list[Entry]:
@@ -137,7 +204,8 @@ def _physics_study(half: K2Job) -> list[Entry]:
     """DM2 without one input after the other, on one DM1's outlines; last, both stages on cells of two sizes."""
     full = half.map.model
     models = {_COLD: full}
-    for name, gone in _LEFT_OUT.items():
+    for name in _LEFT_OUT_OF_NETWORKS:
+        gone = _LEFT_OUT[name]
         inputs = tuple(i for i in full.inputs if i not in gone)
         law = {"inputs": tuple(i for i in full.law.inputs if i not in gone)}
         models[name] = full.model_copy(update={"inputs": inputs, "law": full.law.model_copy(update=law)})
@@ -175,14 +243,16 @@ def _without_dm1(job: K2Job, stage: Stage[RadioDiff.Config]) -> LatentJob:
     return LatentJob(**kept, map=stage)
 
 
-def _halved(job: K2Job) -> K2Job:
-    def half(stage: Stage) -> Stage:
+def _shortened(job: MethodJob, times: int, stages: Sequence[StageName] | None = None) -> MethodJob:
+    """A job whose stages, or only the named ones, take so many times fewer steps."""
+
+    def shorter(stage: Stage) -> Stage:
         optim = stage.optim
         changes = {
-            "num_steps": optim.num_steps // 2,
-            "warmup_steps": optim.warmup_steps // 2,
-            "checkpoint_every": max(1, optim.checkpoint_every // 2),
+            "num_steps": optim.num_steps // times,
+            "warmup_steps": optim.warmup_steps // times,
+            "checkpoint_every": max(1, optim.checkpoint_every // times),
         }
         return stage.model_copy(update={"optim": optim.model_copy(update=changes)})
 
-    return job.model_copy(update={stage: half(getattr(job, stage)) for stage in ("outline", "map")})
+    return job.model_copy(update={name: shorter(getattr(job, name)) for name in stages or job.stages})

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raymap.evaluation import benchmark_pictures, summary
+from raymap.evaluation import benchmark_pictures, benchmark_tables, paired, published, summary
 from raymap.evaluation.intervals import clustered_ratio
 
 _STUDIES = {
     "methods": "Methods",
+    "matrix": "Every method, a third of the steps",
     "law": "What physics tells, cell by cell",
     "outline": "Which outline helps",
     "physics": "Which physics inputs help",
     "diffusion": "What the diffusion is made of",
+    "rmdm": "What RMDM is made of",
+    "measured": "With 1 to 10 % of the cells measured, a third of the steps",
 }
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}
@@ -62,7 +65,7 @@ def write(
         numbers["pictures"] = {}
         if table.get("examples"):
             png = benchmark_pictures.comparison(_items(table["examples"], table["rows"]))
-            numbers["pictures"]["maps"] = _keep(page, f"{table['kind']}-{table['split']}.png", png)
+            numbers["pictures"]["maps"] = _keep(page, f"{table['study']}-{table['kind']}-{table['split']}.png", png)
     for (study, kind), group in _groups(found["tables"]):
         splits = {_SPLITS[t["split"]]: {n: m["raw"]["all"]["nmse"] for n, m in t["methods"].items()} for t in group}
         png = benchmark_pictures.intervals(splits, group[0]["reference"])
@@ -120,15 +123,23 @@ def _numbers(table: Mapping, about: Mapping) -> dict:
     made = {key: about[key] for key in ("commit", "command", "hardware")}
     found = summary.summarise(rows, dataset=table["dataset"], split=table["split"], **made)
     found["num_maps"] = len(rows[["scene", "tx_id"]].drop_duplicates())
+    tested = _tested(rows, table["reference"])
     for name, part in rows.groupby("method", sort=False):
         scores = found["methods"][name]
         scores["num_seeds"] = int(part["seed"].nunique())
         minutes = part.groupby("seed")["minutes"].first().mean()
         scores["minutes"] = None if pd.isna(minutes) else float(minutes)
         scores["to_reference"] = _ratio(rows, name, table["reference"])
+        scores["p_holm"] = tested.get(name, {}).get("p_holm")
         scores["trainings"] = [dict(one) for one in table.get("trained", {}).get(name, [])]
         scores["commits"] = [*dict.fromkeys(commit for one in scores["trainings"] for commit in one["commits"])]
     return {key: table[key] for key in ("study", "kind", "reference")} | found
+
+
+def _tested(rows: pd.DataFrame, reference: str) -> dict:
+    """``paired.compare`` of every method with the reference; nothing until it and another are scored."""
+    methods = set(rows["method"])
+    return paired.compare(rows, reference)["methods"] if reference in methods and len(methods) > 1 else {}
 
 
 def _ratio(rows: pd.DataFrame, method: str, reference: str) -> dict | None:
@@ -155,10 +166,10 @@ def _markdown(found: Mapping) -> str:
         for table in group:
             lines += ["", f"### {_SPLITS[table['split']]}", ""]
             lines += [f"{table['num_maps']} maps of {table['num_scenes']} scenes; dataset {table['dataset']}.", ""]
-            lines += _table(table)
+            lines += benchmark_tables.markdown(table)
             if "maps" in table["pictures"]:
                 lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
-    return "\n".join([*lines, "", *_commands(found)]) + "\n"
+    return "\n".join([*lines, *published.lines(found["tables"]), "", *_commands(found)]) + "\n"
 
 
 def _in_short(found: Mapping) -> list[str]:
@@ -166,23 +177,23 @@ def _in_short(found: Mapping) -> list[str]:
     lines = []
     if "trainings_planned" in found:
         lines = [f"{found['trainings_scored']} of {found['trainings_planned']} trainings are scored.", ""]
-    tables = [table for table in found["tables"] if table["study"] == "methods"]
+    tables = [table for table in found["tables"] if table["study"] in benchmark_tables.WHOLE_METHODS]
     if tables:
         lines += [
-            f"| maps | towns | least NMSE | NMSE | ÷ {tables[0]['reference']} | next | NMSE |",
-            "|---" * 7 + "|",
+            "| table | maps | towns | least NMSE | NMSE | ÷ its reference | next | NMSE |",
+            "|---" * 8 + "|",
         ]
     for table in tables:
         ranked = [(n, m) for n, m in table["methods"].items() if m["raw"]["all"]["nmse"]["mean"] is not None]
         ranked.sort(key=lambda pair: pair[1]["raw"]["all"]["nmse"]["mean"])
-        cells = [_KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
+        cells = [_STUDIES[table["study"]], _KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
         for name, scores in ranked[:1]:
             ratio = scores["to_reference"]
-            cells += [f"**{name}**", _interval(scores["raw"]["all"]["nmse"], 4)]
-            cells += ["–" if ratio is None else _interval(ratio, 2)]
+            cells += [f"**{name}**", benchmark_tables.interval(scores["raw"]["all"]["nmse"], 4)]
+            cells += ["–" if ratio is None else benchmark_tables.interval(ratio, 2)]
         for name, scores in ranked[1:2]:
-            cells += [name, _interval(scores["raw"]["all"]["nmse"], 4)]
-        lines.append("| " + " | ".join([*cells, *["–"] * (7 - len(cells))]) + " |")
+            cells += [name, benchmark_tables.interval(scores["raw"]["all"]["nmse"], 4)]
+        lines.append("| " + " | ".join([*cells, *["–"] * (8 - len(cells))]) + " |")
     return lines
 
 
@@ -199,8 +210,11 @@ def _how_to_read(found: Mapping) -> list[str]:
         "- *÷ …* is the mean NMSE as a multiple of the named row's, paired by map: 0.60 is 40 % less error, and an",
         "  interval that holds 1 does not tell the two apart. It is the comparison to trust, also where intervals of",
         "  a chart overlap; there a dotted line goes through the named row.",
+        "- *p*: Wilcoxon's signed-rank test of that difference, one number per scene, corrected for the number of rows",
+        "  (Holm). Below 0.05 it is not by chance of these scenes; of the seed of a training it says nothing.",
         f"- DTC and DTIoU compare the outline that DM1 draws with the true one, both cut at {threshold:g}, forgiving a",
         f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
+        "- *residual* is the mean square of the equation that RMDM is trained by, on the predicted map.",
         "- *ms per map* and *calls* (of a network) are one prediction's, *weights* the parameters of all networks,",
         "  *trained* the wall time of one training, both with whatever else the machine did. Rows without it are laws,",
         "  fitted before they are scored. *Its law alone* is what a method's networks start from, so the difference to",
@@ -232,48 +246,3 @@ def _commands(found: Mapping) -> list[str]:
         lines += ["", "| code of the training | trainings |", "|---|---|"]
         lines += [f"| {commit} | {', '.join(names)} |" for commit, names in by_commit.items()]
     return lines
-
-
-def _table(table: Mapping) -> list[str]:
-    outlined = any("outline" in scores for scores in table["methods"].values())
-    head = ["method", "NMSE", f"÷ {table['reference']}", "RMSE", "SSIM", "PSNR"]
-    head += ["DTC", "DTIoU"] if outlined else []
-    # Rows of a study are all alike in cost, and their times tell how busy the machine was.
-    timed = table["study"] == "methods"
-    head += ["ms per map"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, scores in table["methods"].items():
-        whole, drawn = scores["raw"]["all"], scores.get("outline", {})
-        ratio = scores["to_reference"]
-        cells = [
-            name,
-            _interval(whole["nmse"], 4),
-            "–" if ratio is None else _interval(ratio, 2),
-            f"{whole['rmse_db']['mean']:.2f} dB",
-            f"{whole['ssim']['mean']:.3f}",
-            f"{whole['psnr']['mean']:.1f} dB",
-        ]
-        cells += [_mean(drawn.get(key), 2) for key in ("dtc", "dtiou")] if outlined else []
-        cells += [f"{scores['latency_ms']:.0f}"] * timed
-        cells += [str(scores["network_calls"]), _count(scores["parameters"])]
-        cells += ["–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min"] * timed
-        cells += [str(scores["num_seeds"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _count(num: int) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if num >= size:
-            return f"{num / size:.3g} {letter}"
-    return str(num)
-
-
-def _interval(score: Mapping, digits: int) -> str:
-    if score["low"] is None:
-        return f"{score['mean']:.{digits}f}"
-    return f"{score['mean']:.{digits}f} ({score['low']:.{digits}f}–{score['high']:.{digits}f})"
-
-
-def _mean(score: Mapping | None, digits: int) -> str:
-    return "–" if not score or score["mean"] is None else f"{score['mean']:.{digits}f}"

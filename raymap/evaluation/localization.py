@@ -34,6 +34,8 @@ NOISE_DB = 1.0
 FLOOR_DB = float(units.gain_db_from_grey(BLACK_LEVEL["thr02"]))
 #: Points that are summarised, by whether they see a transmitter.
 POINTS = ("all", "los", "nlos")
+#: Method whose fingerprints are the true maps: the error that noise and neighbours leave.
+TRUE_MAPS = "true maps"
 
 
 def locate(

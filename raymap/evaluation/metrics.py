@@ -22,6 +22,7 @@ from torch.nn.functional import max_pool2d
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from raymap import units
+from raymap.physics import helmholtz_loss
 
 #: Grey level that each convention shows as black.
 BLACK_LEVEL = {"raw": 0.0, "thr02": 0.2}
@@ -129,6 +130,27 @@ def outline_agreement(
             "outline/share_true": _ratio(num_true, num_outdoor),
         }
     )
+
+
+def helmholtz_residual(predicted_db, true_db, outdoor, transmitter) -> list[dict[str, float]]:
+    """How far maps are from the Helmholtz equation that PhyRMDM is trained by; one dict per image.
+
+    ``predicted_db``, ``true_db``: (B, H, W) path gain [dB]. ``outdoor``, ``transmitter``: (B, H, W) bool.
+
+    - ``helmholtz/residual``: mean of (∇²g + κ²g)² [grey levels² per cell⁴] of the predicted map, at the wavenumbers of
+      :data:`raymap.physics.helmholtz_loss.WAVENUMBERS`, away from the transmitter's cell and the map's border
+    - ``helmholtz/residual_true``: the same of the true map, which is not 0 either: the equation is a model of it
+
+    Grey levels are clipped to [0, 1] and 0 in buildings, in both maps alike. Raises ValueError as :func:`score_maps`.
+    """
+    outdoor = _mask("outdoor", outdoor)
+    transmitter = _mask("transmitter", transmitter, like=outdoor)
+    columns = {}
+    for key, name, gain_db in (("residual", "predicted_db", predicted_db), ("residual_true", "true_db", true_db)):
+        grey = units.grey_from_gain_db(_values(name, gain_db, outdoor, where=outdoor)).clamp(0, 1)
+        field = torch.where(outdoor, grey, 0.0)
+        columns[f"helmholtz/{key}"] = helmholtz_loss.terms(field, outdoor, transmitter, 0.0, 1.0).equation
+    return _rows(columns)
 
 
 def _score_grey(predicted, true, regions, rings, span_db: float) -> dict[str, torch.Tensor]:

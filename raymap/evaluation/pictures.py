@@ -102,22 +102,50 @@ def error_curves(rows, key: str = "raw/outdoor/rmse_db", label: str = "RMSE of o
         if not len(values):
             continue
         share = np.arange(1, len(values) + 1) / len(values)
-        axis.step(
-            np.r_[values[0], values],
-            np.r_[0, share],
-            where="post",
-            color=SERIES[index % len(SERIES)],
-            linestyle=("-", "--", ":")[index // len(SERIES) % 3],
-            linewidth=1.8,
-            label=f"{plain(name)}  (median {np.median(values):.1f})",
-        )
+        line = _line(index) | {"label": f"{plain(name)}  (median {np.median(values):.1f})"}
+        axis.step(np.r_[values[0], values], np.r_[0, share], where="post", **line)
     axis.set_xlim(left=0)
+    _shares(axis, label, "share of images at or below")
+    return png(figure)
+
+
+def location_curves(points, reference: str, least_m: float) -> bytes:
+    """For every method, the share of points that are located at most x metres off, on a log axis. PNG bytes.
+
+    ``points``: a DataFrame with columns ``method``, ``scene`` and ``error_m`` [m]. The method ``reference`` is dashed
+    and grey. The axis starts at ``least_m`` [m]. Raises ValueError without any point.
+    """
+    table = frame(points)
+    most_m = max(float(table["error_m"].max()), 2 * least_m)
+    at_m = np.geomspace(least_m, most_m, 400)
+    figure, axis = _chart(3.4)
+    for index, (name, part) in enumerate(table.groupby("method", sort=False)):
+        values = np.sort(part["error_m"].to_numpy())
+        line = {"color": MUTED, "linestyle": "--", "linewidth": 1.8} if name == reference else _line(index)
+        share = np.searchsorted(values, at_m, side="right") / len(values)
+        axis.plot(at_m, share, label=f"{plain(name)}  (median {np.median(values):.1f} m)", **line)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlim(least_m, most_m)
+    _shares(axis, "localization error [m]", "share of points at or below")
+    return png(figure)
+
+
+def _line(index: int) -> dict:
+    """How the line of a chart's method is drawn."""
+    style = ("-", "--", ":")[index // len(SERIES) % 3]
+    return {"color": SERIES[index % len(SERIES)], "linestyle": style, "linewidth": 1.8}
+
+
+def _shares(axis, x_label: str, y_label: str) -> None:
+    """Shares up the side, methods beside the chart."""
     axis.set_ylim(0, 1.01)
     axis.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axis.set_xlabel(label)
-    axis.set_ylabel("share of images at or below")
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=1.6)
-    return png(figure)
 
 
 def method_intervals(rows, floors: Sequence[str] = (), key: str = "raw/all/nmse", label: str = "NMSE") -> bytes:

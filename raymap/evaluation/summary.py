@@ -22,6 +22,8 @@ COSTS = {
     "network_calls": "max",
 }
 _COUNTS = ("flop", "parameters", "network_calls")
+#: What is also scored where it can be: ``metrics.outline_agreement``, ``metrics.helmholtz_residual``.
+_EXTRAS = ("outline", "helmholtz")
 
 
 def summarise(rows, *, dataset: str, split: str, commit: str, command: str, hardware: str) -> dict:
@@ -33,8 +35,8 @@ def summarise(rows, *, dataset: str, split: str, commit: str, command: str, hard
 
     Returns ``{dataset, split, commit, command, hardware, num_scenes, num_images, methods}``, with
     ``methods[name][convention][region][metric] = {mean, low, high, num}`` (95 % interval clustered by scene),
-    ``methods[name]["outline"][metric]`` likewise where scored, and the costs as numbers or None. ``num_images``
-    is the highest number of rows any method has; methods keep the order in which they first appear.
+    ``methods[name]["outline"][metric]`` and ``["helmholtz"]`` likewise where scored, and the costs as numbers or None.
+    ``num_images`` is the highest number of rows any method has; methods keep the order in which they first appear.
 
     Raises ValueError if there are no rows or ``method`` or ``scene`` is missing.
     """
@@ -115,11 +117,11 @@ def _summarise_method(part: pd.DataFrame) -> dict:
     result: dict = {}
     for key in part.columns:
         path = str(key).split("/")
-        is_map, is_outline = len(path) == 3 and path[0] in CONVENTIONS, len(path) == 2 and path[0] == "outline"
-        if not (is_map or is_outline):
+        is_map, is_extra = len(path) == 3 and path[0] in CONVENTIONS, len(path) == 2 and path[0] in _EXTRAS
+        if not (is_map or is_extra):
             continue
         score = clustered_mean(*column(part, key))
-        if is_outline and score["num"] == 0:
+        if is_extra and score["num"] == 0:
             continue
         leaf = result
         for name in path[:-1]:

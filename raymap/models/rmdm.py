@@ -45,7 +45,9 @@ class Rmdm(SampledPredictor):
         lambda_mse: float = Field(1.0, ge=0, description="of the squared errors of denoiser and second U-Net")
         lambda_pinn: float = Field(0.3, ge=0, description="of the Helmholtz equation; 1 in the released code")
         lambda_reg: float = Field(0.01, ge=0, description="of the total variation; the released code has none")
-        wavenumbers: tuple[float, float] = Field((0.2, 1.0), description="κ outside, inside buildings [1/cell], ≤ 2")
+        wavenumbers: tuple[float, float] = Field(
+            helmholtz_loss.WAVENUMBERS, description="κ outside, inside buildings [1/cell], ≤ 2"
+        )
         steps: int = Field(10, ge=1, description="denoiser calls per prediction")
         stochastic: bool = Field(False, description="draw noise anew at each step; with T steps this is DDPM's sampler")
         guidance: float = Field(0.0, ge=0, lt=2, description="how far each step moves x̂₀ down the residual's gradient")

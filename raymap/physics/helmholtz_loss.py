@@ -22,6 +22,8 @@ from raymap.physics import helmholtz
 
 #: Largest eigenvalue of the squared operator, in cells: that of the 5-point Laplacian is -8, and κ² takes away from it.
 _STIFFNESS = 64.0
+#: κ outside and inside buildings [1/cell] where nothing else is said.
+WAVENUMBERS = (0.2, 1.0)
 
 
 class Terms(NamedTuple):
@@ -63,7 +65,7 @@ def terms(
     transmitter: Tensor,
     source: Tensor | float,
     cell_m: float,
-    wavenumbers: tuple[float, float],
+    wavenumbers: tuple[float, float] = WAVENUMBERS,
 ) -> Terms:
     """Mean squares of :func:`residual`, of u in buildings, and of u - ``source`` in the transmitter's cell.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from raymap.config import DataConfig, OptimConfig, Run, Stage, WorkersConfig
+from raymap.models import base
 from raymap.models.radiounet import RadioUNet
 from raymap.recipes.radiodiff_k2 import ENVIRONMENT, both_budgets, k2, taken_over
 from raymap.recipes.sizes import Size
@@ -47,17 +50,23 @@ def _paper_optim() -> OptimConfig:
     )  # fmt: skip
 
 
-def sparse_finetune(job: CurriculumJob[RadioUNet.Config], data: DataConfig, num_steps: int) -> Run[RadioUNet.Config]:
-    """The paper's third training: the second net of a trained ``job`` goes on with maps known in few places only.
+def sparse_finetune(trained: str | Path, data: DataConfig, **run: object) -> Run[RadioUNet.Config]:
+    """The paper's third training: the second net of a ``trained`` model goes on with maps known in few places only.
 
-    ``data`` is those maps, with the ``measurements`` that are all that is looked at, the same cells in every epoch.
-    Raises ValueError without them, and for a job whose inputs show them.
+    ``trained``: folder of the model with both nets. ``data`` is those maps, with the ``measurements`` that are all that
+    is looked at, the same cells in every epoch. ``run``: further fields of :class:`raymap.config.Run`, its name and
+    storage among them. Raises ValueError without measurements, for another model, and for one that is shown them.
     """
     if data.measurements is None:
         raise ValueError("a sparse fine-tuning learns from measurements; data.measurements says how many there are")
-    data = data.model_copy(update={"measurements": data.measurements.model_copy(update={"redraw": False})})
-    stage = job.map
-    model = RadioUNet.Config(**{**stage.model.model_dump(), "sparse_loss": True})
-    optim = stage.optim.model_copy(update={"num_steps": num_steps})
-    trained = {"both": str(job.folder / "map" / "model")}
-    return job.run("map", name="sparse", model=model, optim=optim, data=data, start_from=trained)
+    config = base.load(Path(trained)).config
+    if not isinstance(config, RadioUNet.Config) or config.nets != "both":
+        raise ValueError(f"{trained} is {config.kind!r}; a sparse fine-tuning goes on with both nets of a 'radiounet'")
+    folder = str(Path(data.folder).resolve())
+    measurements = data.measurements.model_copy(update={"redraw": False})
+    return Run(
+        model=RadioUNet.Config(**{**config.model_dump(), "sparse_loss": True}),
+        data=data.model_copy(update={"folder": folder, "measurements": measurements}),
+        start_from={"both": str(Path(trained).resolve())},
+        **run,
+    )

@@ -21,9 +21,17 @@ from raymap.config import Settings
 from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
+from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
 from raymap.runtime import benchmark_examples, track
-from raymap.runtime.evaluate import LAWS, OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS, fit_laws, score_rows
+from raymap.runtime.evaluate import (
+    INTERPOLATIONS,
+    LAWS,
+    OUTLINE_THRESHOLD,
+    OUTLINE_TOLERANCE_CELLS,
+    fit_laws,
+    score_rows,
+)
 from raymap.runtime.method import MethodJob, make_dataset, train
 from raymap.runtime.score_report import slug
 
@@ -33,7 +41,7 @@ TEST_SPLITS = ("test", "test_generated")
 TRAINING_FILE = "training.json"
 
 
-Study = Literal["methods", "law", "outline", "physics", "diffusion"]
+Study = Literal["methods", "matrix", "law", "outline", "physics", "diffusion", "rmdm", "measured"]
 
 
 class Entry(Settings):
@@ -43,18 +51,19 @@ class Entry(Settings):
     studies: tuple[Study, ...] = Field(min_length=1, description="tables that the row belongs to")
     kind: Kind = "srm"
     seed: int = 0
+    variant: str = Field("", description="tells its folder from that of the same method in another table")
     job: SerializeAsAny[MethodJob]
     lender: str | None = Field(None, description="method of the same kind and seed whose autoencoder, and DM1, serve")
 
     @property
     def name(self) -> str:
         """Folder of the training."""
-        return f"{self.kind}-{slug(self.method)}-{self.seed}"
+        return "-".join(filter(None, [self.kind, slug(self.method), self.variant, str(self.seed)]))
 
     @property
     def is_drawn(self) -> bool:
-        """Whether its maps are on the page, and the laws scored beside it: the methods by their first seed."""
-        return "methods" in self.studies and not self.seed
+        """Whether its maps are on the page, and the laws scored beside it: whole methods by their first seed."""
+        return not self.seed and not set(WHOLE_METHODS).isdisjoint(self.studies)
 
 
 class Benchmark(Settings):
@@ -83,7 +92,9 @@ class Benchmark(Settings):
     def lender(self, entry: Entry) -> Entry:
         """The entry whose stages this one borrows. Raises ValueError if the benchmark has none such."""
         for other in self.entries:
-            if (other.method, other.kind, other.seed) == (entry.lender, entry.kind, entry.seed):
+            if (other.method, other.kind, other.variant, other.seed) == (
+                entry.lender, entry.kind, entry.variant, entry.seed,
+            ):  # fmt: skip
                 return other
         raise ValueError(f"{entry.name!r} needs {entry.lender!r}, which is not in the benchmark")
 
@@ -140,7 +151,7 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
             if split in TEST_SPLITS:
                 _score(entry, job, model, split, benchmark.folder / f"laws-{entry.kind}")
                 if entry.is_drawn:
-                    benchmark_examples.keep(job.folder, model, job.resolved_data.folder, split)
+                    benchmark_examples.keep(job.folder, model, job.resolved_data, split)
         write_page(benchmark)
     return write_page(benchmark)
 
@@ -176,7 +187,8 @@ def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws_folder: P
     if out.exists():
         return
     data = job.resolved_data
-    laws = fit_laws(data.folder, "train", LAWS, laws_folder, again=False) if entry.is_drawn else {}
+    known = LAWS | (INTERPOLATIONS if data.measurements else {})
+    laws = fit_laws(data.folder, "train", known, laws_folder, again=False) if entry.is_drawn else {}
     laws |= _own_law(entry, job, model)
     rows = score_rows(
         {**laws, entry.method: str(model)},
@@ -223,12 +235,14 @@ def _table(benchmark: Benchmark, study: Study, split: str, entries: list[Entry])
     kind = entries[0].kind
     card = DatasetCard.load(benchmark.data(kind))
     rows = pd.concat([pd.read_parquet(benchmark.scores(entry, split)) for entry in entries])
+    if study not in WHOLE_METHODS:
+        rows = rows[rows["method"].isin({entry.method for entry in entries})]
     trained: dict[str, list] = {}
     examples = {}
     for entry in entries:
         folder = benchmark.folder / entry.name
         trained.setdefault(entry.method, []).append({"name": entry.name, "commits": training(folder)["commits"]})
-        if entry.is_drawn and study == "methods":
+        if entry.is_drawn and study in WHOLE_METHODS:
             examples[entry.method] = benchmark_examples.load(folder, card, split)
     return {
         "study": study, "kind": kind, "split": split, "reference": benchmark.references[study],

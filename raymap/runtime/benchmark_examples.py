@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from raymap import units
+from raymap.config import DataConfig
 from raymap.data.columns import add_dominant_path, from_columns
 from raymap.data.reader import ShardReader
 from raymap.data.schema import DatasetCard, whole
@@ -19,24 +20,26 @@ from raymap.runtime.evaluate import sample_seeds
 NUM_MAPS = 3
 
 
-def choose(data: str | Path, split: str) -> dict[str, np.ndarray]:
+def choose(data: DataConfig, split: str) -> dict[str, np.ndarray]:
     """Columns of one map of each of :data:`NUM_MAPS` scenes, by the dataset alone: all methods are shown on the same.
 
+    With the measurements that ``data`` says, if any.
     Scenes are drawn by the hash of their names, of each the transmitter of the lowest number.
     """
-    columns = ShardReader(data, split, max_scenes=NUM_MAPS).load().columns
+    reader = ShardReader(data.folder, split, measurements=data.measurements, max_scenes=NUM_MAPS)
+    columns = reader.load().columns
     order = np.lexsort((columns["tx_id"], columns["scene"].astype(str)))
     first = order[np.unique(columns["scene"][order].astype(str), return_index=True)[1]]
     return {name: values[first] for name, values in columns.items()}
 
 
-def keep(folder: Path, model: Path, data: str | Path, split: str) -> Path:
+def keep(folder: Path, model: Path, data: DataConfig, split: str) -> Path:
     """What a model predicts of the examples, beside its scores in ``folder``, unless it is there; returns the file.
 
     A file of another dataset, or another number of maps, is made anew. It holds everything that the page's pictures
     show, so that no model is needed to draw them.
     """
-    path, card = _path(folder, split), DatasetCard.load(data)
+    path, card = _path(folder, split), DatasetCard.load(data.folder)
     if load(folder, card, split):
         return path
     columns, predictor, device = choose(data, split), base.load(model), cluster.device()

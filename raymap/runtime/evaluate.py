@@ -95,13 +95,10 @@ def score_gain(predicted_db, batch: MapBatch) -> list[dict[str, float]]:
         pathloss.distance_m(shape, cell_m, ((column + 0.5) * cell_m, (row + 0.5) * cell_m))
         for row, column in batch.tx_cell.tolist()
     ]
-    return metrics.score_maps(
-        predicted_db,
-        units.gain_db_from_signal(batch.gain[:, 0]),
-        batch.valid[:, 0],
-        batch.line_of_sight[:, 0] > 0,
-        np.stack(distance_m),
-    )
+    true_db, outdoor = units.gain_db_from_signal(batch.gain[:, 0]), batch.valid[:, 0]
+    scores = metrics.score_maps(predicted_db, true_db, outdoor, batch.line_of_sight[:, 0] > 0, np.stack(distance_m))
+    residuals = metrics.helmholtz_residual(predicted_db, true_db, outdoor, batch.tx[:, 0] > 0)
+    return [row | extra for row, extra in zip(scores, residuals, strict=True)]
 
 
 def score(

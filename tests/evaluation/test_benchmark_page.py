@@ -61,6 +61,19 @@ def test_ratios_are_paired_with_the_reference(tmp_path):
     assert ratio["mean"] == pytest.approx(0.5) and ratio["high"] - ratio["low"] == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_difference_in_every_scene_is_no_chance_and_none_is(tmp_path):
+    many = [f"town {number}" for number in range(12)]
+    base = rows("base", 0.04, scenes=many)
+    same = [row | {"method": "same"} for row in base]
+    found = write(tmp_path, base, rows("half", 0.02, scenes=many), same)
+    methods = found["tables"][0]["methods"]
+    # All of 12 scenes on one side, twice corrected: 2 · 2 / 2^12.
+    assert methods["half"]["p_holm"] == pytest.approx(2 * 2 / 2**12)
+    assert methods["same"]["p_holm"] == 1 and methods["base"]["p_holm"] is None
+    lines = {line.split(" | ")[0]: line for line in (tmp_path / "page.md").read_text().splitlines()}
+    assert "| < 0.001 |" in lines["| half"] and "| 1.000 |" in lines["| same"] and ") | – |" in lines["| base"]
+
+
 def test_seeds_are_one_row_with_their_mean(tmp_path):
     found = write(tmp_path, rows("base", 0.04), rows("ours", 0.01, seed=0), rows("ours", 0.03, seed=1))
     scores = found["tables"][0]["methods"]["ours"]
@@ -115,7 +128,7 @@ def test_the_first_lines_name_the_best_method_of_every_split(tmp_path):
     write_all(tmp_path, test, generated, trainings=(2, 9))
     short = (tmp_path / "page.md").read_text().partition("Written by")[0].splitlines()
     assert "2 of 9 trainings are scored." in short
-    best = [line for line in short if line.startswith("| static maps")]
+    best = [line for line in short if line.startswith("| Methods | static maps")]
     assert "San Francisco | **ours** | 0.0220" in best[0] and "| 0.50 (" in best[0] and "| base | 0.0440" in best[0]
     assert "generated towns | **base** | 0.0110" in best[1] and "| 1.00 (" in best[1]
 
@@ -144,12 +157,12 @@ def test_pictures_lie_beside_the_page_and_are_linked(tmp_path):
     ]
     found, page = write_all(tmp_path, *both), (tmp_path / "page.md").read_text()
     for numbers in found["tables"]:
-        maps = f"page/srm-{numbers['split']}.png"
+        maps = f"page/methods-srm-{numbers['split']}.png"
         assert numbers["pictures"] == {"maps": maps, "intervals": "page/methods-srm.png"}
         assert page.count(f"]({maps})") == 1 and page.count("](page/methods-srm.png)") == 1
         for path in (tmp_path / name for name in numbers["pictures"].values()):
             assert png_size(path)[0] == 1400 and path.stat().st_size < 500_000
-    assert 1500 < png_size(tmp_path / "page/srm-test.png")[1] < 2500
+    assert 1500 < png_size(tmp_path / "page/methods-srm-test.png")[1] < 2500
 
 
 def test_without_examples_there_is_no_picture_of_maps(tmp_path):
@@ -180,3 +193,30 @@ def test_the_code_of_every_training_is_named(tmp_path):
 def test_numbers_of_weights_are_said_in_three_digits(tmp_path, num, said):
     write(tmp_path, rows("base", 0.04, parameters=num))
     assert f"| {said} |" in (tmp_path / "page.md").read_text()
+
+
+def test_the_paper_stands_beside_what_is_measured(tmp_path):
+    both = {"outline/dtc": 0.91, "outline/dtiou": 0.83}
+    ours = rows("RadioDiff-k²", 0.01, **both)
+    matrix = [table(rows("RadioDiff", 0.04), ours, study="matrix", split=split) for split in ("test", "test_generated")]
+    study = table(rows("outline canny", 0.03), study="outline")
+    write_all(tmp_path, *matrix, study)
+    page = (tmp_path / "page.md").read_text()
+    assert page.count("## What the paper reports") == 1
+    beside = page.partition("## What the paper reports")[2]
+    assert "| static | RadioDiff-k² | 0.0043 | 0.60 | 0.0193 | 0.977 | 34.5 | 0.0110 | 0.25 | 0.0400 |" in beside
+    assert "| static | 0.97 | 0.90 | 0.91 | 0.83 |" in beside
+    assert "| Canny | 0.0414 | outline canny | 0.0330 |" in beside
+    assert "multipath" not in beside and "RME-GAN" not in beside, "nothing is measured there"
+
+
+def test_without_the_matrix_the_paper_is_not_quoted(tmp_path):
+    write(tmp_path, rows("base", 0.04))
+    assert "What the paper reports" not in (tmp_path / "page.md").read_text()
+
+
+def test_the_residual_is_told_where_rmdm_is_taken_apart(tmp_path):
+    for study, told in (("rmdm", True), ("methods", False)):
+        write(tmp_path, rows("base", 0.04, **{"helmholtz/residual": 0.0123}), study=study)
+        page = (tmp_path / "page.md").read_text()
+        assert ("| residual |" in page) == ("| 0.0123 |" in page) == told

@@ -258,3 +258,23 @@ def test_more_tolerance_never_lowers_the_agreement():
         for a, b in zip(closer, wider, strict=True):
             assert a["outline/dtc"] <= b["outline/dtc"] <= 1 and a["outline/dtiou"] <= b["outline/dtiou"] <= 1
     assert all(row["outline/dtiou"] == row["outline/iou"] for row in rows[0])
+
+
+def test_the_residual_of_an_even_field_is_the_wavenumber_s():
+    """∇²g = 0, so that κ²g is left: 0.2² of 0.5, squared; buildings hold 0 and leave nothing."""
+    outdoor, transmitter = np.ones((1, 9, 9), bool), np.zeros((1, 9, 9), bool)
+    transmitter[0, 4, 4] = True
+    (row,) = metrics.helmholtz_residual(flat(0.5, (1, 9, 9)), flat(0.25, (1, 9, 9)), outdoor, transmitter)
+    assert row["helmholtz/residual"] == pytest.approx((0.04 * 0.5) ** 2, rel=1e-4)
+    assert row["helmholtz/residual_true"] == pytest.approx((0.04 * 0.25) ** 2, rel=1e-4)
+    (row,) = metrics.helmholtz_residual(flat(0.5, (1, 9, 9)), flat(0.5, (1, 9, 9)), ~outdoor, transmitter)
+    assert row["helmholtz/residual"] == 0
+
+
+def test_noise_leaves_a_greater_residual_than_a_smooth_map(batch):
+    predicted_db, _true_db, outdoor, _seen = batch
+    transmitter = np.zeros_like(outdoor)
+    rows = metrics.helmholtz_residual(predicted_db, np.full_like(predicted_db, -100.0), outdoor, transmitter)
+    assert all(row["helmholtz/residual"] > 10 * row["helmholtz/residual_true"] > 0 for row in rows)
+    with pytest.raises(ValueError, match="transmitter must be bool"):
+        metrics.helmholtz_residual(predicted_db, predicted_db, outdoor, transmitter.astype(float))

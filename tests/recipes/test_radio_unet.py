@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from raymap import recipes
-from raymap.config import DataConfig, MeasurementsConfig, Run, from_command_line
+from raymap.config import DataConfig, MeasurementsConfig, OptimConfig, Run, from_command_line
 from raymap.data.batch import MEASURED
 from raymap.models import base
+from raymap.models.pathloss import FreeSpace
 from raymap.models.radiounet import RadioUNet
 from raymap.runtime.method import CurriculumJob
 
@@ -62,15 +63,28 @@ def test_with_measurements_both_nets_see_them_and_still_fit():
 
 
 def test_a_sparse_finetuning_goes_on_from_the_finished_model_with_measurements_alone(tmp_path):
+    both = recipes.radiounet("debug").map.model
+    base.save(base.build(both), tmp_path / "trained")
+    data = DataConfig(folder=str(tmp_path), measurements=MeasurementsConfig())
+    about = {"name": "sparse", "storage": str(tmp_path), "optim": OptimConfig(num_steps=3)}
+    run = recipes.sparse_finetune(tmp_path / "trained", data, **about)
+    assert Run.model_validate_json(run.model_dump_json()) == run
+    assert run.model == both.model_copy(update={"sparse_loss": True}) and run.optim.num_steps == 3
+    assert run.start_from == {"both": f"{tmp_path}/trained"}
+    assert run.data == data.model_copy(update={"measurements": MeasurementsConfig(redraw=False)})
+    with pytest.raises(ValueError, match="learns from measurements"):
+        recipes.sparse_finetune(tmp_path / "trained", DataConfig(folder=str(tmp_path)), **about)
+
+
+def test_what_cannot_be_finetuned_is_refused(tmp_path):
+    measured = recipes.with_measurements(recipes.radiounet("debug"))
     job = recipes.radiounet("debug")
     data = DataConfig(folder=str(tmp_path), measurements=MeasurementsConfig())
-    run = recipes.sparse_finetune(job, data, num_steps=3)
-    assert Run.model_validate_json(run.model_dump_json()) == run
-    assert run.model == job.map.model.model_copy(update={"sparse_loss": True})
-    assert run.start_from == {"both": f"{job.folder}/map/model"} and run.name not in job.stages
-    kept = MeasurementsConfig(redraw=False)
-    assert (run.data, run.optim.num_steps) == (data.model_copy(update={"measurements": kept}), 3)
-    with pytest.raises(ValueError, match="learns from measurements"):
-        recipes.sparse_finetune(job, DataConfig(folder=str(tmp_path)), num_steps=3)
-    with pytest.raises(ValueError, match="show what sparse_loss asks for"):
-        recipes.sparse_finetune(recipes.with_measurements(job), data, num_steps=3)
+    for config, why in (
+        (measured.map.model, "show what sparse_loss asks for"),
+        (job.first.model, "goes on with both nets"),
+        (FreeSpace.Config(), "is 'free_space'; a sparse fine-tuning goes on with both nets of a 'radiounet'"),
+    ):
+        base.save(base.build(config), tmp_path / "model")
+        with pytest.raises(ValueError, match=why):
+            recipes.sparse_finetune(tmp_path / "model", data, name="sparse", storage=str(tmp_path))

@@ -11,21 +11,20 @@ from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.propagation import dominant_path
 from raymap.runtime import benchmark
+from raymap.runtime.evaluate import INTERPOLATIONS
 from raymap.runtime.method import _draw_outlines, make_dataset
 from raymap.scene import Grid
 
 
 def test_what_is_compared_differs_in_what_it_says_only():
     chosen = benchmarks.benchmark("small")
-    entries = {(entry.method, entry.kind, entry.seed): entry for entry in chosen.entries}
-    titles = [title for title, _recipe in recipes.METHODS.values()]
-    for kind, seeds in (("srm", 3), ("drm", 1), ("mrm", 1)):
-        for seed in range(seeds):
-            compared = titles if seed == 0 else ("RadioDiff", "Regression", "RadioDiff-k²")
-            jobs = [entries[name, kind, seed].job for name in compared]
-            assert len({job.data.batch_size for job in jobs}) == 1
-            steps = [sum(getattr(job, s).optim.num_steps for s in job.stages if s != "autoencoder") for job in jobs]
-            assert len(set(steps)) == 1
+    entries = {(entry.method, entry.kind, entry.seed): entry for entry in chosen.entries if not entry.variant}
+    titles = {title for title, _recipe in recipes.METHODS.values()}
+    for seed in range(3):
+        compared = {name for name, _kind, of_seed in entries if of_seed == seed} & titles
+        assert compared == (titles if seed == 0 else {"RadioDiff", "Regression", "RadioDiff-k²"})
+        assert len({entries[name, "srm", seed].job.data.batch_size for name in compared}) == 1
+        assert len({num_steps(entries[name, "srm", seed].job) for name in compared}) == 1
     ours = ("radiodiff", "regression")
     networks = [e.job.map.model for e in chosen.entries if e.job.map.model.kind in ours]
     bodies = {(model.widths, model.num_blocks, model.stem) for model in networks}
@@ -34,6 +33,35 @@ def test_what_is_compared_differs_in_what_it_says_only():
     assert published.inputs == recipes.ENVIRONMENT and not published.law
     oracles = [entry.method for entry in chosen.entries if entry.job.data.true_outlines]
     assert oracles == ["true outline (oracle)", "true outline (oracle), no physics"]
+
+
+def num_steps(job):
+    return sum(getattr(job, stage).optim.num_steps for stage in job.stages if stage != "autoencoder")
+
+
+def test_the_matrix_has_every_method_on_every_kind_with_a_third_of_the_steps():
+    chosen = benchmarks.benchmark("small")
+    matrix = [entry for entry in chosen.entries if "matrix" in entry.studies]
+    titles = {title for title, _recipe in recipes.METHODS.values()}
+    for kind in ("srm", "drm", "mrm"):
+        here = {entry.method for entry in matrix if entry.kind == kind}
+        assert here - {"RadioDiff-k², no dominant path"} == titles
+    whole = num_steps(recipes.k2("small"))
+    assert all(abs(num_steps(entry.job) - whole / 3) < 2 for entry in matrix)
+    assert all(entry.name.endswith("-short-0") for entry in matrix)
+
+
+def test_the_study_of_rmdm_has_every_choice_of_losses_once():
+    rows = [entry for entry in benchmarks.benchmark("small").entries if "rmdm" in entry.studies]
+    models = {entry.method: entry.job.map.model for entry in rows}
+    assert len({num_steps(entry.job) for entry in rows}) == 1
+    plain = {name: model for name, model in models.items() if model.rf_sa and not model.guidance}
+    weights = {(m.lambda_mse, m.lambda_pinn, m.lambda_reg) for m in plain.values()}
+    assert len(weights) == len(plain) == 7
+    assert {name: getattr(models["RMDM, L_PINN"], f"lambda_{name}") > 0 for name in ("mse", "pinn", "reg")} == {
+        "mse": False, "pinn": True, "reg": False,
+    }  # fmt: skip
+    assert set(models) - set(plain) == {"RMDM, no RF-SA", "RMDM, guided"}
 
 
 def test_the_study_of_the_law_leaves_out_what_its_rows_say():
@@ -49,12 +77,12 @@ def test_the_dominant_path_map_is_an_input_for_multipath_maps_only():
     for size in ("debug", "small", "full"):
         chosen = benchmarks.benchmark(size)
         seeing = {entry.name: entry for entry in chosen.entries if entry.job.model().reads("dominant_path")}
-        assert list(seeing) == ["mrm-regression-0", "mrm-radiodiff-k2-0"]
+        assert list(seeing) == ["mrm-regression-short-0", "mrm-radiodiff-k2-short-0"]
         for entry in chosen.entries:
             assert entry.job.data.dominant_path == (entry.name in seeing)
         named = {entry.name: entry.job for entry in chosen.entries}
-        assert named["mrm-radiodiff-k2-no-dominant-path-0"] == recipes.k2(size)
-        k2, regression = named["mrm-radiodiff-k2-0"], named["mrm-regression-0"]
+        assert named["mrm-radiodiff-k2-no-dominant-path-short-0"] == named["drm-radiodiff-k2-short-0"]
+        k2, regression = named["mrm-radiodiff-k2-short-0"], named["mrm-regression-short-0"]
         outline, gain = k2.outline.model, k2.map.model
         assert (
             outline.inputs == (*recipes.k2(size).outline.model.inputs, "dominant_path") == regression.map.model.inputs
@@ -69,7 +97,7 @@ def test_the_dominant_path_map_is_an_input_for_multipath_maps_only():
 def test_a_job_that_reads_the_truth_is_refused_before_a_map_is_made(tmp_path):
     """The plan says the kind, and so does the card of a dataset that is there."""
     chosen = benchmarks.benchmark("debug").model_copy(update={"storage": str(tmp_path)})
-    entry = next(entry for entry in chosen.entries if entry.name == "mrm-regression-0")
+    entry = next(entry for entry in chosen.entries if entry.name == "mrm-regression-short-0")
     for kind in ("srm", "drm"):
         with pytest.raises(ValueError, match=f"of kind '{kind}', whose true maps are dominant-path maps"):
             make_dataset(chosen.job(entry.model_copy(update={"kind": kind})))
@@ -85,7 +113,7 @@ def test_a_job_that_reads_the_truth_is_refused_before_a_map_is_made(tmp_path):
     assert make_dataset(job.model_copy(update={"data": there["measured"]})).kind == "measured"
 
 
-@pytest.mark.parametrize("name", ["mrm-radiodiff-k2-0", "mrm-radiodiff-k2-no-dominant-path-0"])
+@pytest.mark.parametrize("name", ["mrm-radiodiff-k2-short-0", "mrm-radiodiff-k2-no-dominant-path-short-0"])
 def test_dm1_draws_its_outlines_from_the_inputs_it_was_trained_on(name, tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(shards, "write_outlines", lambda *_, **options: asked.update(options))
@@ -109,6 +137,8 @@ def a_town():
 def test_every_reference_is_a_row_of_its_study():
     chosen = benchmarks.benchmark("debug")
     for study, method in chosen.references.items():
+        if method in INTERPOLATIONS:  # which every row of its study is scored beside
+            continue
         assert any(study in entry.studies and entry.method == method for entry in chosen.entries)
 
 
@@ -161,7 +191,7 @@ def test_entries_are_trained_scored_and_written_once(ray_local, tmp_path):
     assert json.loads((tmp_path / "page.json").read_text()) == found
 
     pictures = by_study["methods"]["pictures"]
-    assert pictures == {"maps": "page/srm-test.png", "intervals": "page/methods-srm.png"}
+    assert pictures == {"maps": "page/methods-srm-test.png", "intervals": "page/methods-srm.png"}
     assert "maps" not in by_study["law"]["pictures"] and (tmp_path / pictures["maps"]).is_file()
     kept = json.loads((chosen.folder / "srm-regression-0" / "training.json").read_text())
     assert kept["seconds"] > 0 and kept["commits"] == [found["commit"]]
@@ -179,8 +209,8 @@ def test_who_lends_stages_is_trained_first(monkeypatch, tmp_path):
     monkeypatch.setattr(benchmark, "make_dataset", lambda job: SimpleNamespace(splits=()))
     monkeypatch.setattr(benchmark, "_train", lambda job: trained.append(job))
     monkeypatch.setattr(benchmark, "write_page", lambda chosen: {})
-    benchmark.run(chosen, "^srm-(no-turns|true-outline-oracle)-0$")
-    assert [job.name for job in trained] == ["srm-outline-k-log-0", "srm-true-outline-oracle-0", "srm-no-turns-0"]
+    benchmark.run(chosen, "^srm-(no-roofs|true-outline-oracle)-0$")
+    assert [job.name for job in trained] == ["srm-outline-k-log-0", "srm-true-outline-oracle-0", "srm-no-roofs-0"]
     lent = str(chosen.folder / "srm-outline-k-log-0")
     assert trained[1].trained == {"autoencoder": f"{lent}/autoencoder/model"}
     assert trained[2].trained == {stage: f"{lent}/{stage}/model" for stage in ("autoencoder", "outline")}
@@ -189,11 +219,11 @@ def test_who_lends_stages_is_trained_first(monkeypatch, tmp_path):
 def test_multipath_maps_are_drawn_and_scored_with_the_dominant_path_map(ray_local, tmp_path):
     chosen = benchmarks.benchmark("debug")
     chosen = chosen.model_copy(update={"storage": str(tmp_path / "runs"), "page": str(tmp_path / "page.md")})
-    found = benchmark.run(chosen, "mrm-regression-0")
+    found = benchmark.run(chosen, "mrm-regression-short-0")
     assert DatasetCard.load(chosen.data("mrm")).kind == "mrm"
     (table,) = [table for table in found["tables"] if table["split"] == "test"]
     assert list(table["methods"])[-1] == "Regression" and "Free space" in table["methods"]
-    assert base.load(chosen.folder / "mrm-regression-0" / "map" / "model").config.reads("dominant_path")
+    assert base.load(chosen.folder / "mrm-regression-short-0" / "map" / "model").config.reads("dominant_path")
 
 
 @pytest.fixture
@@ -225,3 +255,11 @@ def test_a_training_keeps_the_commits_of_all_its_parts(trained_by):
     assert first["commits"] == ["aaa", "bbb+"] and first["seconds"] > 0
     (trained_by.folder / "scores").mkdir()
     assert trained_by("ccc") == first  # finished and scored: this code has no part in it
+
+
+def test_methods_that_are_shown_measurements_are_compared_with_kriging():
+    chosen = benchmarks.benchmark("debug")
+    rows = [entry for entry in chosen.entries if "measured" in entry.studies]
+    assert chosen.references["measured"] in INTERPOLATIONS
+    assert len(rows) >= 4 and all(row.job.data.measurements and row.job.model().reads("sampled") for row in rows)
+    assert not any(e.job.data.measurements for e in chosen.entries if e not in rows)

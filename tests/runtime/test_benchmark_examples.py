@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from raymap import units
+from raymap.config import DataConfig, MeasurementsConfig
 from raymap.data import schema, shards
 from raymap.data.columns import from_columns
 from raymap.data.schema import DatasetCard
 from raymap.models import base
+from raymap.models.interpolation import NearestMeasurement
 from raymap.models.pathloss import FreeSpace
 from raymap.runtime import benchmark_examples
 from raymap.runtime.evaluate import sample_seeds
@@ -33,7 +35,7 @@ def rows(order=range(6), seed=0, kind="town"):
 def write(folder, found):
     about = {"name": "tiny", "kind": "srm", "shape": SHAPE, "cell_m": 4.0, "sources": ("made up",), "attribution": ""}
     shards.write({"test": found}, folder, rows_per_shard=4, **about)
-    return folder
+    return DataConfig(folder=str(folder))
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_few_scenes_are_all_shown(tmp_path):
 
 def test_kept_examples_are_what_the_model_predicts(data, model, tmp_path):
     benchmark_examples.keep(tmp_path, model, data, "test")
-    found = benchmark_examples.load(tmp_path, DatasetCard.load(data), "test")
+    found = benchmark_examples.load(tmp_path, DatasetCard.load(data.folder), "test")
     columns = benchmark_examples.choose(data, "test")
     with torch.no_grad():
         signal = base.load(model).predict(from_columns(columns).blind(), sample_seeds(columns))
@@ -78,22 +80,34 @@ def test_examples_are_made_once_and_anew_for_other_data(data, model, tmp_path):
     (model / base.WEIGHTS_FILE).unlink()  # no model is needed for what is there
     assert benchmark_examples.keep(tmp_path, model, data, "test") == path and path.stat().st_mtime_ns == before
     other = write(tmp_path / "other", rows(kind="village"))
-    assert benchmark_examples.load(tmp_path, DatasetCard.load(other), "test") == {}
+    assert benchmark_examples.load(tmp_path, DatasetCard.load(other.folder), "test") == {}
     with pytest.raises(FileNotFoundError):
         benchmark_examples.keep(tmp_path, model, other, "test")
     base.save(FreeSpace(FreeSpace.Config()), model)
     benchmark_examples.keep(tmp_path, model, other, "test")
-    found = benchmark_examples.load(tmp_path, DatasetCard.load(other), "test")
+    found = benchmark_examples.load(tmp_path, DatasetCard.load(other.folder), "test")
     assert all(scene.startswith("village") for scene in found["scene"])
 
 
 def test_another_number_of_maps_is_another_choice(data, model, tmp_path, monkeypatch):
     benchmark_examples.keep(tmp_path, model, data, "test")
     monkeypatch.setattr(benchmark_examples, "NUM_MAPS", 4)
-    assert benchmark_examples.load(tmp_path, DatasetCard.load(data), "test") == {}
+    assert benchmark_examples.load(tmp_path, DatasetCard.load(data.folder), "test") == {}
     benchmark_examples.keep(tmp_path, model, data, "test")
-    assert len(benchmark_examples.load(tmp_path, DatasetCard.load(data), "test")["scene"]) == 4
+    assert len(benchmark_examples.load(tmp_path, DatasetCard.load(data.folder), "test")["scene"]) == 4
 
 
 def test_without_examples_there_are_none(data, tmp_path):
-    assert benchmark_examples.load(tmp_path, DatasetCard.load(data), "test") == {}
+    assert benchmark_examples.load(tmp_path, DatasetCard.load(data.folder), "test") == {}
+
+
+def test_what_was_measured_is_shown_to_models_that_read_it(data, tmp_path):
+    """The nearest measurement repeats what was measured where it was."""
+    base.save(NearestMeasurement(NearestMeasurement.Config()), tmp_path / "nearest")
+    data = data.model_copy(update={"measurements": MeasurementsConfig(rates=(0.2, 0.2))})
+    benchmark_examples.keep(tmp_path, tmp_path / "nearest", data, "test")
+    found = benchmark_examples.load(tmp_path, DatasetCard.load(data.folder), "test")
+    columns = benchmark_examples.choose(data, "test")
+    sampled = columns["sampled"].astype(bool)
+    assert sampled.any(axis=(1, 2)).all()
+    assert found["predicted_db"][sampled] == pytest.approx(columns["gain_db"][sampled], abs=1e-3)
