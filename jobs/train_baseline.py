@@ -3,6 +3,7 @@
     python jobs/train_baseline.py --method radiodiff --size demo
     python jobs/train_baseline.py --method regression --seeing measurements --data.measurements.rates '[0.01, 0.1]'
     ray job submit --working-dir . -- python jobs/train_baseline.py --method regression --storage /shared/runs
+    RAYMAP_METHODS=my_method.py python jobs/train_baseline.py --method my_method --size demo   # see CONTRIBUTING.md
 
 Any field of the config is an option by its dotted name (``--help`` lists them), as in ``jobs/train_k2.py``. Running the
 same command again continues where it stopped.
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from raymap import recipes
+from raymap import outside, recipes
 from raymap.config import from_command_line, sized
 from raymap.runtime.method import train_and_score
 
@@ -29,6 +30,7 @@ def chosen(known: Mapping[str, Any], what: str) -> Callable[[str], Any]:
 
 
 if __name__ == "__main__":
+    outside.register()
     (title, recipe), rest = sized(chosen(recipes.METHODS, "method"), sys.argv[1:], default="radiodiff", flag="method")
     variant, rest = sized(chosen(recipes.VARIANTS, "input"), rest, default="no more", flag="seeing")
     plain, rest = sized(recipe, rest, default="demo")

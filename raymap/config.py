@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict
 
+from raymap import outside
+
 
 class Settings(BaseModel):
     """Base of every config: frozen, and a key it does not know is an error that names the key."""
@@ -29,14 +31,25 @@ class ModelConfig(Settings):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         kind = cls.model_fields["kind"].default
         if isinstance(kind, str):
+            known = ModelConfig.kinds.get(kind, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(f"kind {kind!r} is that of {known.__module__}.{known.__qualname__}; name another")
             ModelConfig.kinds[kind] = cls
 
     @staticmethod
     def from_dict(values: dict) -> ModelConfig:
-        """Rebuild the config of any registered model. Raises ValueError naming an unknown kind."""
+        """Rebuild the config of any registered model, or of one in a file of its own (:mod:`raymap.outside`).
+
+        Raises ValueError naming an unknown kind.
+        """
         kind = values.get("kind")
         if kind not in ModelConfig.kinds:
-            raise ValueError(f"unknown model kind {kind!r}; known: {', '.join(sorted(ModelConfig.kinds))}")
+            outside.register()
+        if kind not in ModelConfig.kinds:
+            known = ", ".join(sorted(ModelConfig.kinds))
+            raise ValueError(
+                f"unknown model kind {kind!r}; known: {known}. {outside.VARIABLE} names the files of others"
+            )
         return ModelConfig.kinds[kind].model_validate(values)
 
     def reads(self, name: str) -> bool:

@@ -1,6 +1,7 @@
 """Shared fixtures: the Ray environment, one local cluster at a time, a tiny dataset, and the real maps if present."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def tiny_city(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny-city")
     shards.generate(sources.plan("debug"), folder)
     return folder
+
+
+@pytest.fixture
+def my_method(tmp_path):
+    """Path of the method in a file outside of the package that CONTRIBUTING.md shows, to the letter."""
+    (block,) = re.findall(r"```python\n(.*?)```", (HOME / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    path = tmp_path / "my_method.py"
+    path.write_text(block)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -28,11 +28,14 @@ _OUTLINE = (
     ("share", "share marked", "", 3, None),
     ("share_true", "share true", "", 3, None),
 )
+#: Key, heading, unit, how many of the number make one of the unit, and digits.
 _COSTS = (
-    ("latency_ms", "latency", "ms", "{:,.1f}"),
-    ("peak_memory_mb", "peak memory", "MB", "{:,.0f}"),
-    ("parameters", "parameters", "", "{:,}"),
-    ("network_calls", "network calls per map", "", "{:,}"),
+    ("latency_ms", "latency", "ms", 1, "{:,.1f}"),
+    ("maps_per_s", "throughput", "maps/s", 1, "{:,.1f}"),
+    ("peak_memory_mb", "peak memory", "MB", 1, "{:,.0f}"),
+    ("flop", "operations per map", "GFLOP", 1e9, "{:,.2f}"),
+    ("parameters", "parameters", "", 1, "{:,.0f}"),
+    ("network_calls", "network calls per map", "", 1, "{:,.0f}"),
 )
 _REGION_NAMES = {"all": "all cells", "outdoor": "outdoor", "los": "line of sight", "nlos": "no line of sight"}
 _CONVENTION_NAMES = {"raw": "raw", "thr02": "thr-0.2"}
@@ -175,14 +178,14 @@ def _score_table(scores: dict[str, dict], metrics: Sequence[tuple]) -> dict:
 
 
 def _cost_table(methods: dict) -> dict:
-    """Latency, memory and size; only the columns that someone filled."""
+    """Time, memory, operations and size; only the columns that someone filled."""
     present = [cost for cost in _COSTS if any(method.get(cost[0]) is not None for method in methods.values())]
     rows = []
     for name, method in methods.items():
-        values = [(method.get(key), how) for key, _, _, how in present]
-        texts = [_MISSING if value is None else how.format(value) for value, how in values]
+        values = [(method.get(key), one, how) for key, _, _, one, how in present]
+        texts = [_MISSING if value is None else how.format(value / one) for value, one, how in values]
         rows.append({"name": name, "cells": [{"text": text, "half": "", "best": False} for text in texts]})
-    columns = [{"name": name, "unit": unit, "arrow": ""} for _, name, unit, _ in present]
+    columns = [{"name": name, "unit": unit, "arrow": ""} for _, name, unit, _, _ in present]
     return {"columns": columns, "rows": rows if present else []}
 
 

@@ -12,8 +12,16 @@ import pandas as pd
 from raymap.evaluation.intervals import clustered_mean, clustered_ratio
 from raymap.evaluation.metrics import CONVENTIONS
 
-#: Columns that describe what a method costs, and how its rows become one number.
-COSTS = {"latency_ms": "median", "peak_memory_mb": "max", "parameters": "max", "network_calls": "max"}
+#: Columns that describe what a method costs, and how its rows become one number; those of :data:`_COUNTS` are whole.
+COSTS = {
+    "latency_ms": "median",
+    "maps_per_s": "median",
+    "peak_memory_mb": "max",
+    "flop": "max",
+    "parameters": "max",
+    "network_calls": "max",
+}
+_COUNTS = ("flop", "parameters", "network_calls")
 #: What is also scored where it can be: ``metrics.outline_agreement``, ``metrics.helmholtz_residual``.
 _EXTRAS = ("outline", "helmholtz")
 
@@ -23,8 +31,7 @@ def summarise(rows, *, dataset: str, split: str, commit: str, command: str, hard
 
     ``rows``: a pandas DataFrame, a pyarrow Table or a list of dicts, one row per method and image, with columns
     ``method``, ``scene``, the flat keys of ``metrics.score_maps`` (``"raw/all/nmse"``) and optionally those of
-    ``metrics.outline_agreement`` (``"outline/dtc"``) and ``latency_ms`` (median taken), ``peak_memory_mb``,
-    ``parameters``, ``network_calls`` (highest taken). Other columns are ignored.
+    ``metrics.outline_agreement`` (``"outline/dtc"``) and :data:`COSTS`. Other columns are ignored.
 
     Returns ``{dataset, split, commit, command, hardware, num_scenes, num_images, methods}``, with
     ``methods[name][convention][region][metric] = {mean, low, high, num}`` (95 % interval clustered by scene),
@@ -123,8 +130,7 @@ def _summarise_method(part: pd.DataFrame) -> dict:
     for key, how in COSTS.items():
         values = pd.to_numeric(part[key]).dropna() if key in part else pd.Series(dtype=float)
         cost = float(values.agg(how)) if len(values) else None
-        is_count = key in ("parameters", "network_calls") and cost is not None
-        result[key] = int(cost) if is_count else cost
+        result[key] = int(cost) if key in _COUNTS and cost is not None else cost
     return _strict(result)
 
 

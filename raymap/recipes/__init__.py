@@ -39,7 +39,8 @@ __all__ = [
     "with_measurements",
 ]
 
-#: Name on the command line -> (title in tables, recipe) of every method that is trained.
+#: Name on the command line -> (title in tables, recipe) of every method that is trained. Files of methods outside of
+#: the package (``raymap.outside``) add theirs.
 METHODS = {
     "radiounet": ("RadioUNet", radiounet),
     "rmegan": ("RME-GAN", rmegan),

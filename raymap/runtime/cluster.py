@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raymap import outside
+
 if TYPE_CHECKING:
     import torch
 
@@ -35,6 +37,8 @@ ENVIRONMENT = {
     "RAY_DATA_LOG_LEVEL": "ERROR",
     # Otherwise Ray warns in every driver that it will stop hiding GPUs from tasks that ask for none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A job may have been submitted with the same variable that `connect` hands on; equal or not, Ray would refuse it.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
 
 
@@ -51,18 +55,21 @@ def connect(min_cpus: float = 1) -> None:
     """Join the cluster that ``RAY_ADDRESS`` names (as under ``ray job submit``), else start one in this process.
 
     A cluster started here offers at least ``min_cpus`` logical CPUs even on a smaller machine: training processes and
-    the data stream take turns on the cores. Does nothing when already connected. Raises RuntimeError if a joined
+    the data stream take turns on the cores. Workers find the methods outside of the package that this process does
+    (:mod:`raymap.outside`), by the same paths. Does nothing when already connected. Raises RuntimeError if a joined
     cluster has fewer CPUs than needed, because Ray would then wait for them for ever without a word.
     """
     prepare_environment()
     import ray
 
     if not ray.is_initialized():
+        found = outside.environment()
+        options = {"logging_level": "WARNING"} | ({"runtime_env": {"env_vars": found}} if found else {})
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(logging_level="WARNING")
+            ray.init(**options)
         else:
             _forget_head()
-            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), logging_level="WARNING")
+            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), **options)
     ray.data.DataContext.get_current().enable_progress_bars = False
     available = ray.cluster_resources().get("CPU", 0)
     if available < min_cpus:

@@ -240,7 +240,7 @@ def score_rows(
     rows = table.drop(columns="json").join(_expand(table["json"]))
     one = from_columns({key: np.stack([value]) for key, value in dataset.take(1)[0].items()}).blind()
     costs = {name: cost.of(base.load(Path(folder)), one) for name, folder in folders.items()}
-    for key in ("latency_ms", "peak_memory_mb", "parameters", "network_calls"):
+    for key in summary.COSTS:
         rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
     return rows
 

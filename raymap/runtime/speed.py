@@ -15,40 +15,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from raymap.data.batch import MapBatch
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff, stack
 from raymap.nn.autoencoder import Autoencoder
 from raymap.nn.published import PublishedDenoiser
+from raymap.runtime.cost import flops
 from raymap.runtime.progress import Stopwatch
 from raymap.runtime.train import Trainer
 
 Clock = Callable[[], float]
-_ATEN = torch.ops.aten
-_CONVOLUTIONS = (_ATEN.convolution.default, _ATEN.convolution_backward.default)
+_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 #: The published model's two stages: calls of a denoiser and pictures decoded; operations of all of it [FLOP].
 PUBLISHED_CALLS, PUBLISHED_DECODES, PUBLISHED_FLOP = 8, 2, 2.5e12
-
-
-def flops(work: Callable[[], object]) -> int:
-    """Operations [FLOP], two per multiplication and addition, of convolutions, matrix products and attention."""
-    attention = {
-        _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
-        _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flop,
-    }
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
-        work()
-    return counter.get_total_flops()
-
-
-def _attention_flop(query, key, value, *_args, **_kwargs) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def _attention_backward_flop(grad, query, key, value, *_args, **_kwargs) -> int:
-    return sdpa_backward_flop_count(grad, query, key, value)
 
 
 def seconds(

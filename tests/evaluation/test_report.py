@@ -37,7 +37,14 @@ def score_rows():
     places = [f"{convention}/{region}/" for convention in ("raw", "thr02") for region in ("all", "outdoor")]
     keys = [place + metric for place in places for metric in ("nmse", "rmse_db", "ssim", "psnr")]
     return [
-        {"method": name, "scene": image // 2, "latency_ms": 5.0, "parameters": 1234567}
+        {
+            "method": name,
+            "scene": image // 2,
+            "latency_ms": 5.0,
+            "maps_per_s": 250.0,
+            "flop": 1.234e12,
+            "parameters": 1234567,
+        }
         | {key: size * rng.uniform(0.9, 1.1) for key in keys}
         | ({"outline/dtc": 0.7, "outline/dtiou": 0.6} if name == EVIL else {})
         for name, size in ((EVIL, 0.1), ("kriging", 0.5), ("nearest", 0.8))
@@ -114,6 +121,21 @@ def test_the_page_says_what_was_found(page):
     assert "times that of the better floor, kriging" in text and "better than the floor" in text
     assert "Measured on 8 maps from 4 scenes" in text
     assert "Outline agreement" in text and "1,234,567" in text and "2025-01-02" in text and "clustered by scene" in text
+
+
+def test_costs_stand_in_their_units_and_only_those_that_were_measured(page):
+    section = page[page.index('<section id="costs">') :]
+    text = " ".join("".join(Page(section[: section.index("</section>") + 10]).text).split())
+    for shown in (
+        "throughput [maps/s]",
+        "250.0",
+        "operations per map [GFLOP]",
+        "1,234.00",
+        "latency [ms]",
+        "1,234,567",
+    ):
+        assert shown in text, (shown, text)
+    assert "peak memory [MB]" not in text and "network calls" not in text
 
 
 def test_a_floor_that_wins_is_said_to_win(tmp_path):

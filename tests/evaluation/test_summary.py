@@ -26,7 +26,8 @@ def rows():
     for name, size_db in (("k2", 2.0), ("unet", 4.0), ("far floor", 20.0), ("near floor", 10.0)):
         scores = metrics.score_maps(np.where(outdoor, true_db + size_db * noise, -147), true_db, outdoor, seen)
         for image, row in enumerate(scores):
-            cost = {"latency_ms": 10.0 + image, "parameters": 7, "network_calls": 4} if name == "k2" else {}
+            cost = {"latency_ms": 10.0 + image, "maps_per_s": 20.0, "flop": 3e9, "parameters": 7, "network_calls": 4}
+            cost = cost if name == "k2" else {}
             if name == "k2":
                 row = row | metrics.outline_agreement(noise[[image]], noise[[image]], outdoor[[image]])[0]
             found.append({"method": name, "scene": f"city-{image // 2}", "tx": image % 2} | row | cost)
@@ -48,9 +49,16 @@ def test_the_tree_has_the_promised_shape(rows):
     assert method["thr02"]["los"]["rmse_db"] == clustered_mean(values, scenes)
     assert method["raw"]["nlos"]["nmse"]["num"] == 5 and method["raw"]["all"]["nmse"]["num"] == 6
     assert method["outline"]["dtc"]["mean"] == 1 and "outline" not in result["methods"]["unet"]
-    costs = (method["latency_ms"], method["peak_memory_mb"], method["parameters"], method["network_calls"])
-    assert costs == (12.5, None, 7, 4)
-    assert result["methods"]["unet"]["latency_ms"] is None
+    wanted = {"latency_ms": 12.5, "maps_per_s": 20.0, "peak_memory_mb": None, "flop": 3_000_000_000, "parameters": 7}
+    assert {key: method[key] for key in summary.COSTS} == wanted | {"network_calls": 4}
+    assert isinstance(method["flop"], int) and isinstance(method["parameters"], int), "counts are whole"
+    assert all(result["methods"]["unet"][key] is None for key in summary.COSTS)
+
+
+def test_rows_from_before_a_cost_was_measured_are_still_summarised(rows):
+    older = [{key: value for key, value in row.items() if key not in ("flop", "maps_per_s")} for row in rows]
+    method = summary.summarise(older, **FACTS)["methods"]["k2"]
+    assert (method["flop"], method["maps_per_s"], method["latency_ms"]) == (None, None, 12.5)
 
 
 def test_the_file_is_strict_json_and_reads_back_equal(rows, tmp_path):

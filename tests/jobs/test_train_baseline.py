@@ -22,17 +22,33 @@ def test_unknown_names_list_the_known(load_job):
         chosen(recipes.VARIANTS, "input")("more")
 
 
-@pytest.mark.ray
-def test_a_method_is_trained_with_measurements_and_scored(tmp_path, quiet_machine):
-    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    command = ["--method", "rmegan", "--seeing", "measurements", "--size", "debug", "--storage", str(tmp_path)]
+def run_job(folder, *options, **variables):
+    """The job at debug size in a process of its own, with everything under ``folder``."""
+    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | variables
+    given = ["--size", "debug", "--storage", str(folder), "--data.folder", str(folder / "data")]
     done = subprocess.run(
-        [sys.executable, str(JOB), *command, "--data.folder", str(tmp_path / "data")],
-        capture_output=True, text=True, env=environ, timeout=400,
+        [sys.executable, str(JOB), *options, *given],
+        capture_output=True, text=True, env=environ, cwd=folder, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.mark.ray
+def test_a_method_is_trained_with_measurements_and_scored(tmp_path, quiet_machine):
+    run_job(tmp_path, "--method", "rmegan", "--seeing", "measurements")
     folder = tmp_path / "debug-rmegan-measurements"
     found = json.loads((folder / "report/metrics.json").read_text())
     assert list(found["methods"]) == [*LAWS, *INTERPOLATIONS, "RME-GAN-measurements"]
     first, second = (raymap.load(folder / stage / "model") for stage in ("first", "map"))
     assert first.config.reads("sampled") and first.config.weights != second.config.weights
+
+
+@pytest.mark.ray
+def test_a_method_in_a_file_outside_is_trained_and_scored(my_method, tmp_path, quiet_machine):
+    """Named by a path that means nothing in the folders where Ray's workers run."""
+    run_job(tmp_path, "--method", "my_method", RAYMAP_METHODS=my_method.name)
+    folder = tmp_path / "debug-my_method"
+    found = json.loads((folder / "report/metrics.json").read_text())
+    assert list(found["methods"]) == [*LAWS, "My method"]
+    assert found["methods"]["My method"]["raw"]["all"]["nmse"]["num"] > 0
+    assert json.loads((folder / "map/model/run.json").read_text())["model"]["kind"] == "my_method"

@@ -1,5 +1,5 @@
-"""What every Predictor must do. A new file in ``raymap/models`` is covered as it is: by the ``debug`` size of its
-recipe, or by its default config if no recipe holds it."""
+"""What every Predictor must do. A new file in ``raymap/models``, or one that RAYMAP_METHODS names, is covered as it is:
+by the ``debug`` size of its recipe, or by its default config if no recipe holds it."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 import raymap.models  # noqa: F401  (registers every kind)
-from raymap import recipes
+from raymap import outside, recipes
 from raymap.config import ModelConfig, Run
 from raymap.data.batch import MapBatch
 from raymap.data.reader import batches
@@ -37,7 +37,8 @@ def configs_in(value):
 
 
 def debug_configs():
-    """(kind, config or None): the debug size of every recipe; else the default config; None if a kind has neither."""
+    """The debug size of every recipe; else the default config of a kind; the kind alone if it has neither."""
+    outside.register()
     sized = [
         recipe
         for name, recipe in inspect.getmembers(recipes, inspect.isfunction)
@@ -45,6 +46,7 @@ def debug_configs():
         and recipe.__module__.startswith(recipes.__name__)
         and "size" in inspect.signature(recipe).parameters
     ]
+    sized += [recipe for _title, recipe in recipes.METHODS.values()]
     found = list(dict.fromkeys(config for recipe in sized for config in configs_in(recipe("debug"))))
     for kind, method in sorted(Predictor.classes.items()):
         if kind not in {config.kind for config in found}:

@@ -11,6 +11,7 @@ from raymap.config import MeasurementsConfig
 from raymap.data import generated, schema, shards, sites
 from raymap.data.columns import from_columns
 from raymap.data.reader import ShardReader
+from raymap.evaluation import summary
 from raymap.evaluation.predictions import Predictions, file_stem
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
@@ -107,7 +108,9 @@ def test_given_maps_stand_beside_the_floors_in_one_report(towns, ray_local, tmp_
     theirs = found["methods"]["theirs"]
     expected = pd.DataFrame(score_gain(given.gain_db(columns), from_columns(columns)))["raw/all/nmse"].mean()
     assert theirs["raw"]["all"]["nmse"]["mean"] == pytest.approx(expected) and theirs["raw"]["all"]["nmse"]["num"] == 4
-    assert theirs["latency_ms"] is None and found["methods"]["Free space"]["latency_ms"] > 0
+    assert all(theirs[key] is None for key in summary.COSTS)
+    floor = found["methods"]["Free space"]
+    assert (floor["flop"], floor["network_calls"]) == (0, 0) and floor["maps_per_s"] >= 1000 / floor["latency_ms"] > 0
     assert theirs["raw"]["0-32m"]["rmse_db"]["num"] == 4
     assert (tmp_path / "report" / "pictures" / "theirs.png").is_file()
     assert "Given as files" in (tmp_path / "report" / "report.html").read_text()

@@ -1,4 +1,4 @@
-"""Operations against hand counts, convolutions found and run alone, stopwatches, the average in two calls."""
+"""Convolutions found and run alone, stopwatches, the published operation count, the average in two calls."""
 
 import copy
 
@@ -21,17 +21,6 @@ ONE_WAY = 2 * 9 * 4 * 6 * 2 * 5 * 7
 def convolve():
     image, kernel = torch.randn(2, 4, 5, 7, requires_grad=True), torch.randn(6, 4, 3, 3, requires_grad=True)
     return lambda: F.conv2d(image, kernel, padding=1)
-
-
-def test_a_convolution_costs_once_forward_and_twice_backward(convolve):
-    assert speed.flops(convolve) == ONE_WAY
-    assert speed.flops(lambda: convolve().sum().backward()) == 3 * ONE_WAY
-
-
-def test_attention_counts_on_a_cpu_too():
-    query, key, value = torch.randn(1, 2, 8, 32), torch.randn(1, 2, 16, 32), torch.randn(1, 2, 16, 32)
-    wanted = 2 * (2 * 2 * 8 * 16 * 32)
-    assert speed.flops(lambda: F.scaled_dot_product_attention(query, key, value)) == wanted
 
 
 def test_convolutions_are_found_counted_and_run_alone_with_the_same_operations(convolve):
