@@ -4,7 +4,8 @@
     python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
 
 Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry. What
-is trained and scored stays under ``runs/benchmark/SIZE``: the same command goes on where it stopped.
+is trained and scored stays under ``runs/benchmark/SIZE``: the same command goes on where it stopped. Methods of files
+that ``RAYMAP_METHODS`` names are rows like the others (CONTRIBUTING.md).
 """
 
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from raymap import benchmarks, recipes
+from raymap import benchmarks, outside, recipes
 from raymap.config import Settings, from_command_line
 from raymap.runtime import benchmark
 
@@ -30,6 +31,7 @@ class Job(Settings):
 
 def main(argv: list[str]) -> dict:
     """Run the benchmark and print where its page is."""
+    outside.register()
     job = from_command_line(Job(), argv, prog="benchmark.py")
     chosen = benchmarks.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})
     found = benchmark.run(chosen, job.only)

@@ -17,7 +17,7 @@ def markdown(table: Mapping) -> list[str]:
     timed = table["study"] in WHOLE_METHODS
     physical = table["study"] == "rmdm"
     head += ["residual"] * physical
-    head += ["ms per map"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
+    head += ["ms per map", "GFLOP"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, scores in table["methods"].items():
         whole, drawn = scores["raw"]["all"], scores.get("outline", {})
@@ -33,12 +33,17 @@ def markdown(table: Mapping) -> list[str]:
         ]
         cells += [_mean(drawn.get(key), 2) for key in ("dtc", "dtiou")] if outlined else []
         cells += [_mean(scores.get("helmholtz", {}).get("residual"), 4)] * physical
-        cells += [f"{scores['latency_ms']:.0f}"] * timed
+        cells += [f"{scores['latency_ms']:.0f}", scaled(scores["flop"], 1e9)] * timed
         cells += [str(scores["network_calls"]), _count(scores["parameters"])]
         cells += ["–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min"] * timed
         cells += [str(scores["num_seeds"])]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def scaled(value: float | None, size: float, unit: str = "") -> str:
+    """A cost in units of ``size``, or a dash where it was not measured."""
+    return "–" if value is None else f"{value / size:.2f}{unit}"
 
 
 def _probability(p: float | None) -> str:

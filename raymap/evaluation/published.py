@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raymap.evaluation.benchmark_tables import interval
+from raymap.evaluation.benchmark_tables import interval, scaled
 
 #: Tables I and II, raw grey levels, all pixels: kind -> method -> (NMSE, RMSE, SSIM, PSNR [dB]).
 MAPS = {
@@ -132,17 +132,14 @@ def _costs(methods: Mapping) -> list[str]:
     rows = [
         [
             name, f"{seconds:.4f} s", f"{memory_gb:.2f} GB", f"{methods[name]['latency_ms'] / 1000:.4f} s",
-            _megabytes(methods[name]["peak_memory_mb"]), str(methods[name]["network_calls"]),
+            scaled(methods[name]["peak_memory_mb"], 1e3, " GB"), scaled(methods[name]["flop"], 1e9),
+            str(methods[name]["network_calls"]),
         ]
         for name, (seconds, memory_gb) in COST.items()
         if name in methods
     ]  # fmt: skip
-    head = ["method", "paper: time", "memory", "here: time", "memory of the process", "network calls"]
+    head = ["method", "paper: time", "memory", "here: time", "memory of the process", "GFLOP", "network calls"]
     return _table("Table IV, one map; there 256 x 256 on a GPU, here 64 x 64 on two CPU cores", head, rows)
-
-
-def _megabytes(megabytes: float | None) -> str:
-    return "–" if megabytes is None else f"{megabytes / 1000:.2f} GB"
 
 
 def _outlines(methods: Mapping) -> list[str]:

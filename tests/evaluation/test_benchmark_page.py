@@ -14,7 +14,7 @@ def rows(method, nmse, seed=0, scenes=SCENES, **extra):
     return [
         {
             "method": method, "scene": scene, "tx_id": tx_id, "seed": seed, "minutes": 12.0, "latency_ms": 5.0,
-            "peak_memory_mb": 1.0, "parameters": 2_000_000, "network_calls": 3,
+            "peak_memory_mb": 1.0, "parameters": 2_000_000, "network_calls": 3, "flop": 4.2e9,
             "raw/all/nmse": nmse * (1 + 0.1 * index),
             "raw/all/rmse_db": 4.0, "raw/all/ssim": 0.9, "raw/all/psnr": 25.0, **extra,
         }
@@ -103,6 +103,7 @@ def test_times_are_told_where_methods_are_compared_and_not_in_studies(tmp_path):
         page = (tmp_path / "page.md").read_text()
         line = next(line for line in page.splitlines() if line.startswith("| base |"))
         assert ("12 min" in line) == ("| trained |" in page) == ("| ms per map |" in page) == told
+        assert ("| 4.20 |" in line) == told
 
 
 def test_outline_columns_only_where_outlines_are_scored(tmp_path):
