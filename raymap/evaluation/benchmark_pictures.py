@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,10 @@ from raymap.evaluation.drawing import (
 WIDTH_IN = 1400 / DPI
 _MARGIN_IN, _MAX_PANEL_IN, _BESIDE_IN = 0.1, 1.8, 0.04
 _HEAD_IN, _TITLE_IN, _FOOT_IN = 0.3, 0.36, 1.12
+#: Of a method's name: the width of a wide letter, and the height of a line.
+_LETTER_IN, _LINE_IN = 0.085, 0.15
+#: What the words under the first column need.
+_KEY_IN = 1.5
 _VEHICLE = ListedColormap(["#0b6e99"])
 #: Of a log axis there is something to see from here.
 _LOG_FROM = 4.0
@@ -54,15 +59,17 @@ def comparison(items: Sequence[Mapping[str, Any]]) -> bytes:
     panel_w = min((WIDTH_IN - gaps) / (1 + len(methods)), _MAX_PANEL_IN)
     panel_h = panel_w * height / width
     total_w = gaps + (1 + len(methods)) * panel_w
-    total_h = _HEAD_IN + len(rows) * (_TITLE_IN + 2 * panel_h + _BESIDE_IN) + _FOOT_IN
+    names = [textwrap.fill(name, max(int(panel_w / _LETTER_IN), 1)) for name in ("truth", *methods)]
+    head_h = _HEAD_IN + _LINE_IN * max(name.count("\n") for name in names)
+    total_h = head_h + len(rows) * (_TITLE_IN + 2 * panel_h + _BESIDE_IN) + _FOOT_IN
     figure = Figure(figsize=(total_w, total_h), dpi=DPI, facecolor="white")
     lefts = [_MARGIN_IN + column * (panel_w + GAP_IN) for column in range(1 + len(methods))]
 
     def write(left: float, top: float, text: str, **how: Any) -> None:
         figure.text(left / total_w, top / total_h, plain(text), **how)
 
-    top = total_h - _HEAD_IN
-    for left, name in zip(lefts, ["truth", *methods], strict=True):
+    top = total_h - head_h
+    for left, name in zip(lefts, names, strict=True):
         write(left + panel_w / 2, top + 0.07, name, ha="center", fontsize=9, color=INK, weight="bold")
     for item, lines in zip(items, rows, strict=True):
         top -= _TITLE_IN
@@ -119,16 +126,17 @@ def _vehicles(axis, item: Mapping[str, Any]) -> None:
 
 
 def _foot(figure, items: Sequence[Mapping[str, Any]], norms: Mapping, place: tuple) -> None:
-    """What the marks mean, under the first column; one bar for gains and one for errors under the others."""
+    """What the marks mean, under the first column or more; one bar for gains and one for errors under the others."""
     lefts, panel_w, top = place
-    cells = np.shape(items[0]["true_db"])[1]
+    width = max(panel_w, _KEY_IN)
+    cells = np.shape(items[0]["true_db"])[1] * width / panel_w
     top -= 0.06
-    key(figure, (lefts[0], lefts[0] + panel_w), top, cells, items[0]["cell_m"], items[0]["tx"])
+    key(figure, (lefts[0], lefts[0] + width), top, cells, items[0]["cell_m"], items[0]["tx"])
     if any(np.any(item["vehicle_m"]) for item in items):
         axis = figure.axes[-1]
         axis.plot(0.03 * cells, -0.2, "s", color=_VEHICLE.colors[0], markersize=6.5, clip_on=False)
         axis.text(0.085 * cells, -0.22, "vehicle", fontsize=7.5, color=INK, va="center")
-    span = (lefts[1], lefts[-1] + panel_w)
+    span = (max(lefts[1], lefts[0] + width), lefts[-1] + panel_w)
     colour_bar(figure, "gain", norms["gain"], span, top + 0.08)
     colour_bar(figure, "error", norms["error"], span, top - 0.39)
 

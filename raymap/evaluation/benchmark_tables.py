@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from raymap.evaluation.paired import p_text
+
 #: Studies that compare whole methods: their costs differ, laws stand beside them, and their maps are drawn.
 WHOLE_METHODS = ("methods", "matrix", "measured")
 
@@ -26,7 +28,7 @@ def markdown(table: Mapping) -> list[str]:
             name,
             interval(whole["nmse"], 4),
             "–" if ratio is None else interval(ratio, 2),
-            _probability(scores["p_holm"]),
+            "–" if scores["p_holm"] is None else p_text(scores["p_holm"]),
             f"{whole['rmse_db']['mean']:.2f} dB",
             f"{whole['ssim']['mean']:.3f}",
             f"{whole['psnr']['mean']:.1f} dB",
@@ -44,12 +46,6 @@ def markdown(table: Mapping) -> list[str]:
 def scaled(value: float | None, size: float, unit: str = "") -> str:
     """A cost in units of ``size``, or a dash where it was not measured."""
     return "–" if value is None else f"{value / size:.2f}{unit}"
-
-
-def _probability(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _count(num: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from raymap.evaluation import pictures
+from raymap.evaluation import charts
 from raymap.evaluation.localization import POINTS, TRUE_MAPS
 
 _HEADS = {"all": "all points", "los": "LoS", "nlos": "NLoS"}
@@ -26,7 +26,7 @@ def write(folder: Path, found: Mapping[str, Any], points: pd.DataFrame) -> Path:
     (folder / "localization.json").write_text(text + "\n", encoding="utf-8")
     # The mean of K cells can be off by a K-th of a cell.
     least_m = found["cell_m"] / found["num_neighbours"]
-    (folder / "localization.png").write_bytes(pictures.location_curves(points, TRUE_MAPS, least_m))
+    (folder / "localization.png").write_bytes(charts.location_curves(points, TRUE_MAPS, least_m))
     page = folder / "localization.md"
     page.write_text(_markdown(found), encoding="utf-8")
     return page

@@ -17,6 +17,9 @@ from scipy import stats
 
 from raymap.evaluation.summary import column, frame
 
+#: The chance of a false finding that is taken.
+LEVEL = 0.05
+
 
 def compare(rows, reference: str, key: str = "raw/all/nmse") -> dict:
     """Every method against a reference, paired by image and tested by scene.
@@ -29,6 +32,8 @@ def compare(rows, reference: str, key: str = "raw/all/nmse") -> dict:
     - ``num_scenes``, ``num_images``: what was compared; images where both values are not finite are left out
     - ``median_difference``: the median over scenes of the mean of method - reference, in the unit of ``key``; below 0
       the method has the lower value
+    - ``num_lower``, ``num_higher``: scenes in which that mean is below or above 0
+    - ``rank_sum``: what the test is about, Σ sign(d)·rank(|d|) over the scenes; its sign says for whom it speaks
     - ``p``: two-sided p-value (``scipy.stats.wilcoxon``; scenes without any difference drop out, and without one at all
       p = 1). It is exact for up to 50 scenes whose differences differ in size; with n of them it is never below
       2^(1 - n), so five scenes cannot reach 0.05
@@ -49,6 +54,29 @@ def compare(rows, reference: str, key: str = "raw/all/nmse") -> dict:
     for entry, corrected in zip(methods.values(), holm([entry["p"] for entry in methods.values()]), strict=True):
         entry["p_holm"] = corrected
     return {"key": key, "reference": reference, "methods": methods}
+
+
+def verdicts(found: dict) -> dict[str, str]:
+    """Method -> what :func:`compare` found, in words at :data:`LEVEL`; ``key`` must be one in which less is better.
+
+    "better", "worse" or "cannot tell at 5 %". Who is far better in a few scenes may yet be a little worse in most of
+    them: where the test speaks one way and the median the other, both are said.
+
+    Raises ValueError if the scenes are too few for any difference, however large, to be found.
+    """
+    methods = found["methods"]
+    num_scenes = max(entry["num_scenes"] for entry in methods.values())
+    if len(methods) * 2.0 ** (1 - num_scenes) > LEVEL:
+        raise ValueError(
+            f"too few scenes to tell {1 + len(methods)} methods apart, {num_scenes}: no difference, however large, "
+            f"could reach p = {LEVEL:g}"
+        )
+    return {name: _verdict(entry) for name, entry in methods.items()}
+
+
+def p_text(p: float) -> str:
+    """A p-value as one writes it: "0.012", "< 0.001"."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -86,12 +114,23 @@ def _against(base: pd.Series, found: pd.Series, which: str) -> dict:
         raise ValueError(f"{which} have no image with a finite value")
     by_scene = (found - base)[finite].groupby(level="scene").mean().to_numpy()
     differing = by_scene[by_scene != 0]
+    ranks = np.sign(differing) * stats.rankdata(np.abs(differing))
     return {
         "num_scenes": len(by_scene),
         "num_images": int(finite.sum()),
         "median_difference": float(np.median(by_scene)),
+        "num_lower": int((by_scene < 0).sum()),
+        "num_higher": int((by_scene > 0).sum()),
+        "rank_sum": float(ranks.sum()),
         "p": float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0,
     }
+
+
+def _verdict(entry: dict) -> str:
+    if entry["p_holm"] > LEVEL:
+        return f"cannot tell at {100 * LEVEL:g} %"
+    whole, typical = ("better" if entry[key] < 0 else "worse" for key in ("rank_sum", "median_difference"))
+    return whole if whole == typical else f"{whole} on the whole, {typical} in most scenes"
 
 
 def _first(images) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from raymap.evaluation import pictures as drawing
-from raymap.evaluation.metrics import CONVENTIONS, REGIONS
+from raymap.evaluation import charts, paired
+from raymap.evaluation.metrics import CONVENTIONS
 
 _MISSING = "–"
 #: Key, heading, unit, digits, and whether less is better.
@@ -48,6 +48,7 @@ def write_report(
     *,
     ratio: dict | None = None,
     rows=None,
+    reference: str | None = None,
     notes: Sequence[str] = (),
     attribution: str = "",
     date: str | None = None,
@@ -56,11 +57,12 @@ def write_report(
 
     ``summary`` from ``summary.summarise``; ``pictures``: (title, caption, PNG bytes), shown in order; ``ratio`` from
     ``summary.ratio_to_better_floor``, which also says which methods are floors; ``rows`` as for ``summarise``, from
-    which the charts are drawn; ``notes``: sentences for the section on how it was measured, such as the outline's τ
+    which charts are drawn and methods compared; ``reference``: the method that the others are tested against, the one
+    of least NMSE unless given; ``notes``: sentences for the section on how it was measured, such as the outline's τ
     and tolerance; ``attribution``: whose data this is; ``date``: today (UTC) unless given.
 
     Every text is escaped, pictures are embedded, and nothing is fetched. Raises ValueError if no method was scored or
-    ``ratio`` names a method that the summary lacks.
+    ``ratio`` or ``reference`` names a method that the summary lacks.
     """
     methods = summary["methods"]
     if not methods:
@@ -69,11 +71,18 @@ def write_report(
     unknown = [name for name in (*floors, *(ratio["ratios"] if ratio else ())) if name not in methods]
     if unknown:
         raise ValueError(f"ratio names methods that the summary lacks: {unknown}; it has {list(methods)}")
+    main = _main_table(methods, ratio)
+    if reference not in (None, *methods):
+        raise ValueError(f"the reference {reference!r} is no method of the summary; it has {list(methods)}")
+    rings = _ring_names(methods)
     html = _template().render(
         summary=summary,
         headline=_headline(methods, ratio),
-        main=_main_table(methods, ratio),
-        details=[_detail_table(methods, metric) for metric in _METRICS],
+        main=main,
+        differences=_difference_table(rows, [row["name"] for row in main["rows"]], reference),
+        profiles=_profiles(methods, rings),
+        rings=_detail_table(methods, _METRICS[1], rings),
+        details=[_detail_table(methods, metric, _REGION_NAMES) for metric in _METRICS],
         outline=_score_table({name: m["outline"] for name, m in methods.items() if m.get("outline")}, _OUTLINE),
         costs=_cost_table(methods),
         floors=floors,
@@ -139,17 +148,70 @@ def _main_table(methods: dict, ratio: dict | None) -> dict:
     return table
 
 
-def _detail_table(methods: dict, metric: tuple) -> dict:
-    """One metric in both conventions and every region that was scored."""
+def _difference_table(rows, order: Sequence[str], reference: str | None) -> dict | None:
+    """Every other method, best first, against the reference or else the best; ``why`` if that cannot be said."""
+    if rows is None or len(order) < 2:
+        return None
+    chosen, reference = reference is None, reference or order[0]
+    try:
+        found = paired.compare(rows, reference)
+        verdicts = paired.verdicts(found)
+    except ValueError as error:
+        return {"reference": reference, "why": str(error)}
+    names = [name for name in order if name != reference]
+    columns = ("it is", "NMSE, median difference", "scenes better", "scenes worse", "p (Holm)")
+    table_rows = []
+    for name in names:
+        entry = found["methods"][name]
+        texts = (
+            verdicts[name], f"{entry['median_difference']:+.4f}".replace("-", "−"),
+            str(entry["num_lower"]), str(entry["num_higher"]), paired.p_text(entry["p_holm"]),
+        )  # fmt: skip
+        cells = [{"text": text, "half": "", "best": False} for text in texts]
+        cells[0]["best"] = verdicts[name].startswith("better")
+        table_rows.append({"name": name, "cells": cells})
+    num_better, num_worse = (sum(text.startswith(word) for text in verdicts.values()) for word in ("better", "worse"))
+    return {
+        "reference": reference,
+        "why": None,
+        "chosen": chosen,
+        "num_scenes": max(entry["num_scenes"] for entry in found["methods"].values()),
+        "counts": (num_better, num_worse, len(names) - num_better - num_worse),
+        "columns": [{"name": name, "unit": "", "arrow": ""} for name in columns],
+        "rows": table_rows,
+    }
+
+
+def _ring_names(methods: dict) -> dict[str, str]:
+    """The rings around the transmitter that were scored, as regions and as one reads them: "32–64 m", "128 m+"."""
+    rings = dict.fromkeys(region for method in methods.values() for region in method.get("raw", {}))
+    return {ring: ring.replace("-", "–").replace("m", " m") for ring in rings if ring not in _REGION_NAMES}
+
+
+def _profiles(methods: dict, rings: dict[str, str]) -> str | None:
+    """The chart of errors by distance and line of sight, of what was scored of it."""
+    sight = {"los": "with", "nlos": "without"}
+    scores = {
+        name: {region: _score(method, "raw", region, "rmse_db") for region in (*rings, *sight)}
+        for name, method in methods.items()
+    }
+    found = {region for places in scores.values() for region, score in places.items() if (score["mean"] or 0) > 0}
+    panels = {"distance to the transmitter": rings, "line of sight": sight}
+    panels = {title: places for title, places in panels.items() if found & {*places}}
+    return _data_url(charts.error_profiles(panels, scores)) if panels else None
+
+
+def _detail_table(methods: dict, metric: tuple, regions: dict[str, str]) -> dict:
+    """One metric in both conventions and those of the regions (and their headings) that were scored."""
     key, name, unit, digits, less_is_better = metric
     places = [
         (convention, region)
         for convention in CONVENTIONS
-        for region in REGIONS
+        for region in regions
         if any(_score(method, convention, region, key)["mean"] is not None for method in methods.values())
     ]
     flat = {method: {place: _score(scores, *place, key) for place in places} for method, scores in methods.items()}
-    table = _score_table(flat, [(place, _REGION_NAMES[place[1]], "", digits, less_is_better) for place in places])
+    table = _score_table(flat, [(place, regions[place[1]], "", digits, less_is_better) for place in places])
     groups = [(_CONVENTION_NAMES[c], sum(place[0] == c for place in places)) for c in CONVENTIONS]
     return table | {
         "title": name + (f" [{unit}]" if unit else ""),
@@ -197,12 +259,12 @@ def _charts(rows, floors: Sequence[str]) -> list[tuple[str, str, bytes]]:
             "Error by method",
             "NMSE on raw grey levels over all cells. Line: 95 % interval of the mean, clustered by scene. "
             "Small dots: means of single scenes.",
-            drawing.method_intervals(rows, floors),
+            charts.method_intervals(rows, floors),
         ),
         (
             "How errors are spread",
             "Share of images whose outdoor RMSE is at most the value on the axis. Further left is better.",
-            drawing.error_curves(rows),
+            charts.error_curves(rows),
         ),
     ]
 

@@ -156,11 +156,14 @@ def score(
     found["set_aside"] = shards.quarantined(str(out / "quarantine"))
     found["measurements"] = measurements and measurements.model_dump(mode="json")
     summary.write_metrics(out, found)
-    examples = score_report.choose(rows, next(iter([*models, *given]), None), dataset, num_pictures)
-    drawn = {name: score_report.items(examples, *_draw(model, examples)) for name, model in loaded.items()}
-    drawn |= {name: score_report.items(examples, maps.gain_db(examples)) for name, maps in given.items()}
+    first = next(iter([*models, *given]), None)
+    examples = score_report.choose(rows, first, dataset, num_pictures)
+    drawn = {name: _draw(model, examples) for name, model in loaded.items()}
+    drawn |= {name: (maps.gain_db(examples), None) for name, maps in given.items()}
+    law = score_report.best(rows, laws)
     score_report.write(
-        out, found, rows, drawn=drawn, given=given, measured=bool(measurements), floors=list(FLOORS),
+        out, found, rows, examples=examples, drawn=drawn, law=(law, _draw(base.load(Path(laws[law])), examples)[0]),
+        given=given, measured=bool(measurements), floors=list(FLOORS), reference=first,
         notes=_notes(found, card, measurements), attribution=card.attribution,
     )  # fmt: skip
     return found

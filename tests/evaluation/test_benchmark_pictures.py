@@ -57,6 +57,15 @@ def test_buildings_are_grey_in_every_panel_and_vehicles_are_marked():
     assert share(plain, blue) < 0.001 < share(marked, blue)
 
 
+def test_long_names_are_broken_into_lines():
+    gains = (-97.0,) * 6
+    predicted = {"a law with a very long name" if i == 3 else name: p for i, (name, p) in enumerate(
+        item(gains)["predicted"].items())}  # fmt: skip
+    short, long = (imread(io.BytesIO(benchmark_pictures.comparison([one]))).shape for one in
+                   (item(gains), item(predicted=predicted)))  # fmt: skip
+    assert long[1] == short[1] and long[0] - short[0] == pytest.approx(2 * 0.15 * 200, abs=2)  # two lines more
+
+
 def test_comparisons_refuse_what_cannot_be_compared():
     with pytest.raises(ValueError, match="nothing to draw"):
         benchmark_pictures.comparison([])

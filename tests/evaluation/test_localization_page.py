@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raymap.evaluation import localization, localization_page, pictures
+from raymap.evaluation import charts, localization, localization_page
 from raymap.evaluation.localization import TRUE_MAPS
 
 
@@ -53,9 +53,9 @@ def test_what_is_not_known_is_not_told(tmp_path):
 
 def test_the_picture_shows_shares_and_takes_errors_of_nothing():
     rows = points()
-    png = pictures.location_curves(rows, TRUE_MAPS, 0.8)
-    assert png.startswith(b"\x89PNG") and png == pictures.location_curves(rows, TRUE_MAPS, 0.8)
-    assert png != pictures.location_curves(rows, "costs $5 and $6", 0.8)  # another method is the grey one
-    assert pictures.location_curves(rows.assign(error_m=0.0), TRUE_MAPS, 0.8).startswith(b"\x89PNG")
+    png = charts.location_curves(rows, TRUE_MAPS, 0.8)
+    assert png.startswith(b"\x89PNG") and png == charts.location_curves(rows, TRUE_MAPS, 0.8)
+    assert png != charts.location_curves(rows, "costs $5 and $6", 0.8)  # another method is the grey one
+    assert charts.location_curves(rows.assign(error_m=0.0), TRUE_MAPS, 0.8).startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="at least one row"):
-        pictures.location_curves(rows[:0], TRUE_MAPS, 0.8)
+        charts.location_curves(rows[:0], TRUE_MAPS, 0.8)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from raymap.evaluation.paired import compare, holm
+from raymap.evaluation.paired import compare, holm, p_text, verdicts
 
 NMSE = "raw/all/nmse"
 
@@ -42,7 +42,8 @@ def test_hand_worked():
     found = compare([*new, *base], "old", NMSE)
     assert (found["key"], found["reference"], list(found["methods"])) == (NMSE, "old", ["new"])
     assert found["methods"]["new"] == {
-        "num_scenes": 3, "num_images": 4, "median_difference": 1.0, "p": 1.0, "p_holm": 1.0,
+        "num_scenes": 3, "num_images": 4, "median_difference": 1.0, "num_lower": 1, "num_higher": 2, "rank_sum": 0.0,
+        "p": 1.0, "p_holm": 1.0,
     }  # fmt: skip
 
 
@@ -153,3 +154,32 @@ def test_bad_inputs_are_named():
         compare(rows, "old", "raw/all/mae")
     with pytest.raises(ValueError, match="no column 'tx_id'"):
         compare(rows.drop(columns="tx_id"), "old")
+
+
+def against_one(differences):
+    """What is found of a method whose NMSE differs by so much from the reference's, scene by scene."""
+    base = rows_of("old", [(f"town-{index:02}", 0, 100.0) for index in range(len(differences))])
+    new = rows_of("new", [(f"town-{index:02}", 0, 100.0 + shift) for index, shift in enumerate(differences)])
+    return compare([*base, *new], "old")
+
+
+def test_verdicts_follow_the_test_and_mention_a_median_that_does_not():
+    steps = np.arange(1, 21)
+    assert verdicts(against_one(-steps)) == {"new": "better"} and verdicts(against_one(steps)) == {"new": "worse"}
+    assert verdicts(against_one(steps * (-1.0) ** steps)) == {"new": "cannot tell at 5 %"}
+    # A little worse in 16 scenes, far better in 14: ranks 1 to 16 stand against 17 to 30.
+    mixed = against_one(np.r_[np.arange(1, 17) / 100, -np.arange(1, 15)])
+    (entry,) = mixed["methods"].values()
+    assert entry["rank_sum"] == sum(range(1, 17)) - sum(range(17, 31)) and entry["median_difference"] > 0
+    assert (entry["num_lower"], entry["num_higher"]) == (14, 16)
+    assert verdicts(mixed) == {"new": "better on the whole, worse in most scenes"}
+
+
+def test_no_verdict_where_no_difference_could_be_found():
+    assert verdicts(against_one(np.arange(1, 7))) == {"new": "worse"}  # p = 2 / 2^6 = 0.031
+    with pytest.raises(ValueError, match=r"tell 2 methods apart, 5: no difference, .* reach p = 0\.05"):
+        verdicts(against_one(np.arange(1, 6)))
+
+
+def test_p_values_are_written_with_three_digits():
+    assert [p_text(p) for p in (1.0, 0.0123, 0.001, 0.0009)] == ["1.000", "0.012", "0.001", "< 0.001"]

@@ -147,6 +147,56 @@ def test_a_floor_that_wins_is_said_to_win(tmp_path):
     assert "net reaches an NMSE" in text and "of the floor, kriging" in text and "worse than the floor" in text
 
 
+def paired_rows(shifts, num_scenes=16, **columns):
+    """Rows of methods whose NMSE is apart by a shift, or by one of alternating sign for None."""
+    rng = np.random.default_rng(1)
+    hardness = rng.lognormal(0, 0.5, num_scenes)
+    return [
+        {"method": name, "scene": f"town-{scene:02}", "tx_id": 0, "raw/all/nmse": hardness[scene] + change}
+        | {"raw/outdoor/rmse_db": 5.0, **columns}
+        for name, shift in shifts.items()
+        for scene in range(num_scenes)
+        for change in [(scene + 1) * (shift if shift is not None else 0.01 * (-1) ** scene)]
+    ]
+
+
+def text_of(folder, rows, **given):
+    result = summary.summarise(rows, dataset="d", split="s", commit="c", command="x", hardware="h")
+    html = report.write_report(folder, result, rows=rows, **given).read_text()
+    return " ".join(" ".join(Page(html).text).split())
+
+
+def test_the_page_says_which_differences_are_real(tmp_path):
+    rows = paired_rows({"second": 0.0, "noisy": None, "best": -0.001, "worst": 0.02})
+    best = text_of(tmp_path, rows)
+    assert "0 better , 2 worse , 1 not told apart: the other methods against best." in best
+    assert "best is the best on these very maps" in best
+    assert f"second worse {0.001 * 8.5:+.4f} 0 16 < 0.001" in best and "noisy cannot tell at 5 %" in best
+    second = text_of(tmp_path, rows, reference="second")
+    assert "1 better , 1 worse , 1 not told apart: the other methods against second." in second
+    assert f"best better −{0.001 * 8.5:.4f} 16 0 < 0.001" in second and "on these very maps" not in second
+    with pytest.raises(ValueError, match="reference 'kriging' is no method"):
+        text_of(tmp_path, rows, reference="kriging")
+
+
+def test_the_page_says_why_a_difference_cannot_be_tested_and_nothing_of_a_single_method(tmp_path):
+    rows = paired_rows({"a": 0.0, "b": 0.1}, num_scenes=5)
+    assert "could not be tested: too few scenes to tell 2 methods apart, 5" in text_of(tmp_path, rows)
+    rows = paired_rows({"a": 0.0, "b": 0.1})[:-1]
+    assert "could not be tested: 'b' and 'a' in 'raw/all/nmse' are not paired" in text_of(tmp_path, rows)
+    assert "Is the difference real" not in text_of(tmp_path, paired_rows({"a": 0.0}))
+
+
+def test_errors_are_shown_by_place_where_places_were_scored(tmp_path):
+    shifts = {"a": 0.0, "b": 0.1}
+    assert "Where errors are" not in text_of(tmp_path, paired_rows(shifts))
+    seen = text_of(tmp_path, paired_rows(shifts, **{"raw/los/rmse_db": 1.0, "raw/nlos/rmse_db": 5.0}))
+    assert "Where errors are" in seen and "by distance to the transmitter" not in seen
+    rings = {"raw/32-64m/rmse_db": 3.25, "raw/128m+/rmse_db": 6.5, "thr02/32-64m/rmse_db": 2.25}
+    ringed = text_of(tmp_path, [*paired_rows({"a": 0.0}, **rings), *paired_rows({"b": 0.1})])
+    assert "raw thr-0.2 method 32–64 m 128 m+ 32–64 m a 3.25 ± 0.00 6.50 ± 0.00 2.25 ± 0.00 b – – –" in ringed
+
+
 def test_the_least_report_still_reads(tmp_path):
     result = {
         "dataset": "d",
@@ -199,12 +249,3 @@ def test_pictures_refuse_what_cannot_be_drawn():
         pictures.gallery([item(), item(outline=None)])
     with pytest.raises(ValueError, match="cells of 1.0 m"):
         pictures.gallery([item(), item(cell_m=1.0)])
-
-
-def test_charts_are_pictures_and_name_a_missing_column():
-    rows = score_rows()
-    assert png_size(pictures.error_curves(rows))[0] == png_size(pictures.method_intervals(rows, ["kriging"]))[0] == 1800
-    with pytest.raises(ValueError, match="raw/los/nmse"):
-        pictures.error_curves(rows, "raw/los/nmse")
-    with pytest.raises(ValueError, match="raw/los/nmse"):
-        pictures.method_intervals(rows, key="raw/los/nmse")
