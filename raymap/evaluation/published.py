@@ -70,9 +70,9 @@ def lines(tables: Sequence[Mapping], located: Mapping[str, Mapping], split: str 
         "",
         "## What the paper reports, and what is measured here",
         "",
-        "Left what RadioDiff-k² (Wang et al. 2025) prints, by its own data, split and metrics. Right rows of the tables",
-        "above, on the first of their splits. Never compare a number of one side with one of the other; compare the order,",
-        "and the ratios, of methods on either side.",
+        "Left what RadioDiff-k² (Wang et al. 2025) prints, by its own data, split and metrics. Right rows of the",
+        "tables above, on the first of their splits. Never compare a number of one side with one of the other; compare",
+        "the order, and the ratios, of methods on either side.",
         *compared,
     ]
 
