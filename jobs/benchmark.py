@@ -2,6 +2,7 @@
 
     python jobs/benchmark.py --size small                          # everything; hours on two cores
     python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
+    python jobs/benchmark.py --size small --costs                  # what predictions cost, one after the other
 
 Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry. What
 is trained and scored stays under ``runs/benchmark/SIZE``: the same command goes on where it stopped. Methods of files
@@ -23,6 +24,7 @@ class Job(Settings):
 
     size: str = Field("small", description=f"one of {', '.join(recipes.K2_SIZES)}")
     only: str = Field("", description="regular expression for names of entries, e.g. srm- or outline; default: all")
+    costs: bool = Field(False, description="train nothing; measure what a prediction by each trained method costs")
     storage: str = Field("runs/benchmark", description="folder for data, trainings and scores")
     page: str = Field(
         "docs/benchmark.md", description="page to write; beside it numbers (.json) and a folder of pictures"
@@ -34,7 +36,7 @@ def main(argv: list[str]) -> dict:
     outside.register()
     job = from_command_line(Job(), argv, prog="benchmark.py")
     chosen = benchmarks.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})
-    found = benchmark.run(chosen, job.only)
+    found = benchmark.measure_costs(chosen) if job.costs else benchmark.run(chosen, job.only)
     print(Path(job.page).read_text())
     return found
 

@@ -14,7 +14,7 @@ from raymap import recipes
 from raymap.config import OptimConfig, OutlineConfig, Stage, WorkersConfig
 from raymap.models.cell_law import CellLaw
 from raymap.models.radiodiff import RadioDiff
-from raymap.runtime.benchmark import Benchmark, Entry, Study
+from raymap.runtime.benchmark_entries import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob, StageName
 
 #: What the matrix's trainings are called by, and how many times fewer steps they take.

@@ -234,8 +234,8 @@ def _how_to_read(found: Mapping) -> list[str]:
         f"  shift of {shift}: how much of the true outline is drawn, and the overlap as a share of the union.",
         "- *residual* is the mean square of the equation that RMDM is trained by, on the predicted map.",
         "- *ms per map*, *GFLOP* and *calls* (of a network) are of one prediction, *weights* the parameters of all",
-        "  networks, *trained* the wall time of one training, times with whatever else the machine did. Rows without",
-        "  it are laws, fitted before they are scored. *Its law alone* is what a method's networks start from, so the",
+        "  networks, *trained* the wall time of one training with whatever else the machine did. Rows without it are",
+        "  laws, fitted before they are scored. *Its law alone* is what a method's networks start from, so the",
         "  difference to the method is what they learned.",
     ]
 

@@ -12,19 +12,17 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, SerializeAsAny, model_validator
 
-from raymap.config import Settings
+from raymap.config import DataConfig, MeasurementsConfig
 from raymap.data.schema import DatasetCard, whole, write_text
-from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation import benchmark_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
-from raymap.runtime import benchmark_examples, benchmark_localization, track
+from raymap.runtime import benchmark_costs, benchmark_examples, benchmark_localization, track
+from raymap.runtime.benchmark_entries import TEST_SPLITS, TRAINING_FILE, Benchmark, Entry, Study, training
 from raymap.runtime.evaluate import (
     INTERPOLATIONS,
     LAWS,
@@ -34,102 +32,9 @@ from raymap.runtime.evaluate import (
     score_rows,
 )
 from raymap.runtime.method import MethodJob, make_dataset, train
-from raymap.runtime.score_report import slug
 
-#: Splits that no entry ever sees in training.
-TEST_SPLITS = ("test", "test_generated")
-#: Seconds and commits of a training, in its folder.
-TRAINING_FILE = "training.json"
-
-
-Study = Literal["methods", "matrix", "law", "outline", "physics", "diffusion", "rmdm", "measured"]
-
-
-class Entry(Settings):
-    """One training: a method by a setting, on one kind of map. Entries that differ only in ``seed`` share a row."""
-
-    method: str = Field(description="name of the row")
-    studies: tuple[Study, ...] = Field(min_length=1, description="tables that the row belongs to")
-    kind: Kind = "srm"
-    seed: int = 0
-    variant: str = Field("", description="tells its folder from that of the same method in another table")
-    job: SerializeAsAny[MethodJob]
-    lender: str | None = Field(None, description="method of the same kind and seed whose autoencoder, and DM1, serve")
-
-    @property
-    def name(self) -> str:
-        """Folder of the training."""
-        return "-".join(filter(None, [self.kind, slug(self.method), self.variant, str(self.seed)]))
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether its maps are on the page, and the laws scored beside it: whole methods by their first seed."""
-        return not self.seed and not set(WHOLE_METHODS).isdisjoint(self.studies)
-
-
-class Benchmark(Settings):
-    """What is compared, on which towns. Raises ValueError for two entries of one name or one that needs a later one."""
-
-    size: str
-    storage: str = Field("runs/benchmark", description="folder under which data, trainings and scores are kept")
-    plan: MapPlan
-    entries: tuple[Entry, ...]
-    references: dict[Study, str] = Field(description="study -> method that its NMSE is told as a multiple of")
-    page: str = Field(
-        "docs/benchmark.md", description="page to write; beside it numbers (.json) and a folder of pictures"
-    )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Benchmark:
-        seen: set[str] = set()
-        for entry in self.entries:
-            if entry.name in seen:
-                raise ValueError(f"two entries are called {entry.name!r}")
-            if entry.lender and self.lender(entry).name not in seen:
-                raise ValueError(f"{entry.name!r} needs {entry.lender!r} before it")
-            seen.add(entry.name)
-        return self
-
-    def lender(self, entry: Entry) -> Entry:
-        """The entry whose stages this one borrows. Raises ValueError if the benchmark has none such."""
-        for other in self.entries:
-            if (other.method, other.kind, other.variant, other.seed) == (
-                entry.lender, entry.kind, entry.variant, entry.seed,
-            ):  # fmt: skip
-                return other
-        raise ValueError(f"{entry.name!r} needs {entry.lender!r}, which is not in the benchmark")
-
-    @property
-    def folder(self) -> Path:
-        """Absolute folder of this size."""
-        return Path(self.storage).resolve() / self.size
-
-    def data(self, kind: Kind) -> Path:
-        """Folder of the dataset of a kind."""
-        return self.folder / f"data-{kind}"
-
-    def scores(self, entry: Entry, split: str) -> Path:
-        """File of the entry's scores on a split."""
-        return self.folder / entry.name / "scores" / f"{split}.parquet"
-
-    def is_scored(self, entry: Entry) -> bool:
-        """Whether there are scores of the entry on any split."""
-        return any(self.scores(entry, split).exists() for split in TEST_SPLITS)
-
-    def job(self, entry: Entry) -> MethodJob:
-        """The entry's job on this benchmark's data, with the stages it borrows."""
-        job = entry.job
-        borrowed = {}
-        if entry.lender:
-            owner = self.folder / self.lender(entry).name
-            borrowed = {stage: str(owner / stage / "model") for stage in job.stages if stage != "map"}
-        return job.model_copy(
-            update={
-                "name": entry.name, "storage": str(self.folder), "seed": entry.seed, "trained": borrowed,
-                "data": job.data.model_copy(update={"folder": str(self.data(entry.kind))}),
-                "plan": self.plan.model_copy(update={"kind": entry.kind}),
-            }
-        )  # fmt: skip
+#: Costs of predictions, in the benchmark's folder.
+COSTS_FILE = "costs.json"
 
 
 def run(benchmark: Benchmark, only: str = "") -> dict:
@@ -166,7 +71,7 @@ def _train(job: MethodJob) -> Path:
     before, is_scored = training(job.folder), (job.folder / "scores").exists()
     kept = dict(before)
     # Before the training rather than after, so that the part of a start that was killed is known too.
-    if not (job.folder / ("model" if "outline" in job.stages else "map/model")).exists():
+    if not _model(job).exists():
         kept["commits"] = [*dict.fromkeys([*kept["commits"], track.git_commit()])]
     if kept != before:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -179,11 +84,29 @@ def _train(job: MethodJob) -> Path:
     return model
 
 
-def training(folder: Path) -> dict:
-    """``{"seconds", "commits"}`` of the training in a folder: 0.0 and none where nothing is known."""
-    if (folder / TRAINING_FILE).is_file():
-        return json.loads((folder / TRAINING_FILE).read_text())
-    return {"seconds": 0.0, "commits": []}
+def _model(job: MethodJob) -> Path:
+    """Where the finished model of a job lies."""
+    return job.folder / ("model" if "outline" in job.stages else "map/model")
+
+
+def measure_costs(benchmark: Benchmark) -> dict:
+    """What a prediction costs by every method that is scored, and by every law, in one run; returns the page's numbers.
+
+    From then on the page tells these, until they are measured anew. Raises ValueError if nothing is scored yet.
+    """
+    models: dict[str, dict[str, Path]] = {}
+    for entry in benchmark.entries:
+        if entry.is_drawn and benchmark.is_scored(entry):
+            job = benchmark.job(entry)
+            laws = _laws(entry, job, benchmark.folder / f"laws-{entry.kind}")
+            own = {f"{entry.method}, its law alone": job.folder / "law"}
+            found = {**laws, **{name: path for name, path in own.items() if path.exists()}, entry.method: _model(job)}
+            models.setdefault(entry.kind, {}).update({name: Path(path) for name, path in found.items()})
+    if not models:
+        raise ValueError(f"nothing is scored in {benchmark.folder}; train something first")
+    data = {kind: DataConfig(folder=str(benchmark.data(kind)), measurements=MeasurementsConfig()) for kind in models}
+    benchmark_costs.measure(benchmark.folder / COSTS_FILE, models, data, TEST_SPLITS[0])
+    return write_page(benchmark)
 
 
 def _laws(entry: Entry, job: MethodJob, folder: Path) -> dict[str, str]:
@@ -268,6 +191,8 @@ def _table(benchmark: Benchmark, study: Study, split: str, entries: list[Entry])
         "study": study, "kind": kind, "split": split, "reference": benchmark.references[study],
         "dataset": f"{card.name} {kind} {card.fingerprint[:12]}",
         # Every method's scores of seed 0 come with those of the same laws.
-        "rows": rows.drop_duplicates(["method", "seed", "scene", "tx_id"]),
+        "rows": benchmark_costs.put(
+            rows.drop_duplicates(["method", "seed", "scene", "tx_id"]), benchmark.folder / COSTS_FILE, kind
+        ),
         "trained": trained, "examples": {method: found for method, found in examples.items() if found},
     }  # fmt: skip

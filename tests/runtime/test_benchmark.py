@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -9,8 +10,9 @@ from raymap.config import Run
 from raymap.data import generated, schema, shards, sites, sources
 from raymap.data.schema import DatasetCard
 from raymap.models import base
+from raymap.models.pathloss import FreeSpace
 from raymap.propagation import dominant_path
-from raymap.runtime import benchmark, benchmark_localization
+from raymap.runtime import benchmark, benchmark_entries, benchmark_localization
 from raymap.runtime.evaluate import INTERPOLATIONS
 from raymap.runtime.method import _draw_outlines, make_dataset
 from raymap.scene import Grid
@@ -160,12 +162,12 @@ def test_entries_borrow_only_what_was_trained_before():
     last = next(entry for entry in chosen.entries if entry.lender)
     assert last.lender == "outline k_log"
     with pytest.raises(ValueError, match="needs 'outline k_log', which is not in the benchmark"):
-        benchmark.Benchmark(**{**dict(chosen), "entries": (last,)})
+        benchmark_entries.Benchmark(**{**dict(chosen), "entries": (last,)})
     owner = next(entry for entry in chosen.entries if entry.method == "outline k_log")
     with pytest.raises(ValueError, match="needs 'outline k_log' before it"):
-        benchmark.Benchmark(**{**dict(chosen), "entries": (last, owner)})
+        benchmark_entries.Benchmark(**{**dict(chosen), "entries": (last, owner)})
     with pytest.raises(ValueError, match="two entries are called 'srm-outline-k-log-0'"):
-        benchmark.Benchmark(**{**dict(chosen), "entries": (owner, owner)})
+        benchmark_entries.Benchmark(**{**dict(chosen), "entries": (owner, owner)})
 
 
 def test_the_paper_s_own_comparison_sees_no_physics_at_any_stage():
@@ -260,7 +262,7 @@ def trained_by(monkeypatch, tmp_path):
         monkeypatch.setattr(benchmark, "train", fit)
         monkeypatch.setattr(benchmark.track, "git_commit", lambda: commit)
         benchmark._train(job)
-        return benchmark.training(job.folder)
+        return benchmark_entries.training(job.folder)
 
     train.folder = job.folder
     return train
@@ -281,3 +283,34 @@ def test_methods_that_are_shown_measurements_are_compared_with_kriging():
     assert chosen.references["measured"] in INTERPOLATIONS
     assert len(rows) >= 4 and all(row.job.data.measurements and row.job.model().reads("sampled") for row in rows)
     assert not any(e.job.data.measurements for e in chosen.entries if e not in rows)
+
+
+def test_costs_are_those_of_one_run_and_stand_on_the_page(tmp_path, monkeypatch):
+    """One training is scored; its rows then tell the costs of that run, other methods' keep their own."""
+    chosen = benchmarks.benchmark("debug")
+    chosen = chosen.model_copy(update={"storage": str(tmp_path / "runs"), "page": str(tmp_path / "page.md")})
+    with pytest.raises(ValueError, match="nothing is scored"):
+        benchmark.measure_costs(chosen)
+    entry = next(entry for entry in chosen.entries if entry.name == "srm-radiounet-0")
+    job = chosen.job(entry)
+    scene, place = a_town()
+    rows = [schema.row(scene, 0, place, dominant_path.solve(scene, place))]
+    shards.write({"test": rows}, chosen.data("srm"), name="tiny", kind="srm", shape=(32, 32), cell_m=8.0,
+                 sources=("made up",), attribution="")  # fmt: skip
+    base.save(base.build(job.map.model), job.folder / "map" / "model")
+    law = base.build(FreeSpace.Config())
+    base.save(law, tmp_path / "law")
+    monkeypatch.setattr(benchmark, "_laws", lambda *_: {"Free space": str(tmp_path / "law")})
+    scores = {"raw/all/nmse": 0.1, "raw/all/rmse_db": 3.0, "raw/all/ssim": 0.9, "raw/all/psnr": 20.0}
+    known = {"scene": "a", "tx_id": 0, "seed": 0, "minutes": 1.0, "latency_ms": 9e9, "parameters": 1, **scores}
+    path = chosen.scores(entry, "test")
+    path.parent.mkdir(parents=True)
+    pd.DataFrame([{"method": name, **known} for name in ("RadioUNet", "Free space", "Other")]).to_parquet(path)
+    found = benchmark.measure_costs(chosen)
+    (table,) = [table for table in found["tables"] if table["study"] == "methods"]
+    ours, other = table["methods"]["RadioUNet"], table["methods"]["Other"]
+    assert ours["latency_ms"] < 1e6 and ours["network_calls"] == 2 and ours["flop"] > 1e6
+    assert ours["parameters"] == sum(p.numel() for p in base.load(job.folder / "map" / "model").parameters())
+    assert table["methods"]["Free space"]["flop"] == 0 and other["latency_ms"] == 9e9 and other["flop"] is None
+    told = json.loads((chosen.folder / "costs.json").read_text())
+    assert told["kinds"]["srm"]["RadioUNet"]["latency_ms"] == ours["latency_ms"]
