@@ -29,6 +29,8 @@ _REFERENCES: dict[Study, str] = {
     "methods": "RadioDiff", "matrix": "RadioDiff", "outline": "no outline", "physics": _COLD,
     "diffusion": "no outline", "law": "law: all inputs", "rmdm": "RMDM", "measured": "Kriging",
 }  # fmt: skip
+#: What the claim of a table is about, beside its reference.
+_DUELS: dict[Study, tuple[str, str]] = {study: ("RadioDiff-k²", "Regression") for study in ("methods", "matrix")}
 #: The methods that are also trained with measurements: those of papers that do so, and ours.
 _SHOWN_MEASUREMENTS = ("RadioUNet", "RME-GAN", "Regression", "RadioDiff-k²")
 #: The methods that have three seeds.
@@ -76,7 +78,7 @@ def benchmark(size: recipes.Size) -> Benchmark:
     half = _shortened(whole, 2, ("outline", "map"))
     rows += [*_matrix(methods), *_measured(methods), *_rmdm_study(methods["RMDM"])]
     rows += [*_law_study(whole), *_outline_study(half), *_physics_study(half), *_diffusion_study(half)]
-    return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES)
+    return Benchmark(size=size, plan=whole.plan, entries=rows, references=_REFERENCES, duels=_DUELS)
 
 
 def _matrix(methods: Mapping[str, MethodJob]) -> list[Entry]:

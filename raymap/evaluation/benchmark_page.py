@@ -56,12 +56,13 @@ def write(
 
     ``tables``: dicts with ``study``, ``kind``, ``split``, ``dataset``, ``reference`` (method that ratios are to) and
     ``rows``, a DataFrame with one row per training and map (see ``summary.summarise``; also ``seed`` and ``minutes``).
-    Optionally ``trained``: method -> ``[{"name", "commits"}, ...]``, one per training, and ``examples``: method ->
-    arrays ``scene``, ``tx_id``, ``tx_xyz_m``, ``cell_m``, ``building_m``, ``vehicle_m``, ``outdoor``, ``true_db``,
-    ``predicted_db`` of some maps, the same for all methods. ``outline_rule``: threshold and tolerance [cells] that
-    outlines were scored with. ``trainings``: how many are scored, of how many. ``located``: kind -> points, see
-    ``localization.summarise``, of several methods, by ``localization_rule``: ``num_transmitters`` that a receiver hears
-    and their ``noise_db``. Returns what the JSON holds.
+    Optionally ``duel``: two methods, of which a sentence tells how the one does against the other; ``trained``: method
+    -> ``[{"name", "commits"}, ...]``, one per training; and ``examples``: method -> arrays ``scene``, ``tx_id``,
+    ``tx_xyz_m``, ``cell_m``, ``building_m``, ``vehicle_m``, ``outdoor``, ``true_db``, ``predicted_db`` of some maps,
+    the same for all methods. ``outline_rule``: threshold and tolerance [cells] that outlines were scored with.
+    ``trainings``: how many are scored, of how many. ``located``: kind -> points, see ``localization.summarise``, of
+    several methods, by ``localization_rule``: ``num_transmitters`` that a receiver hears and their ``noise_db``.
+    Returns what the JSON holds.
 
     Raises ValueError for examples that are not the same maps.
     """
@@ -151,7 +152,17 @@ def _numbers(table: Mapping, about: Mapping) -> dict:
         scores["p_holm"] = tested.get(name, {}).get("p_holm")
         scores["trainings"] = [dict(one) for one in table.get("trained", {}).get(name, [])]
         scores["commits"] = [*dict.fromkeys(commit for one in scores["trainings"] for commit in one["commits"])]
+    found["duel"] = _duel(rows, *table["duel"]) if table.get("duel") else None
     return {key: table[key] for key in ("study", "kind", "reference")} | found
+
+
+def _duel(rows: pd.DataFrame, method: str, other: str) -> dict | None:
+    """One method against another by scene; None until both are scored."""
+    both = rows[rows["method"].isin([method, other])]
+    if both["method"].nunique() < 2:
+        return None
+    tested = paired.compare(both, other)["methods"][method]
+    return {"method": method, "other": other, "to_other": _ratio(rows, method, other)} | tested
 
 
 def _tested(rows: pd.DataFrame, reference: str) -> dict:
@@ -185,6 +196,7 @@ def _markdown(found: Mapping) -> str:
             lines += ["", f"### {_SPLITS[table['split']]}", ""]
             lines += [f"{table['num_maps']} maps of {table['num_scenes']} scenes; dataset {table['dataset']}.", ""]
             lines += benchmark_tables.markdown(table)
+            lines += benchmark_tables.duel(table["duel"])
             if "maps" in table["pictures"]:
                 lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
     return "\n".join([*lines, *published.lines(found["tables"], found["localization"]), "", *_commands(found)]) + "\n"

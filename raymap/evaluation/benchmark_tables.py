@@ -43,6 +43,19 @@ def markdown(table: Mapping) -> list[str]:
     return lines
 
 
+def duel(found: Mapping | None) -> list[str]:
+    """A sentence on how one method does against another; nothing until both are scored."""
+    if not found:
+        return []
+    lower, higher, num = (found[f"num_{what}"] for what in ("lower", "higher", "scenes"))
+    ratio = interval(found["to_other"], 2)
+    return [
+        "",
+        f"{found['method']} against {found['other']}: {ratio} of its NMSE; less error in {lower} and more in {higher} "
+        f"of {num} scenes, p {p_text(found['p'])}.",
+    ]
+
+
 def scaled(value: float | None, size: float, unit: str = "") -> str:
     """A cost in units of ``size``, or a dash where it was not measured."""
     return "–" if value is None else f"{value / size:.2f}{unit}"

@@ -189,6 +189,7 @@ def _table(benchmark: Benchmark, study: Study, split: str, entries: list[Entry])
             examples[entry.method] = benchmark_examples.load(folder, card, split)
     return {
         "study": study, "kind": kind, "split": split, "reference": benchmark.references[study],
+        "duel": benchmark.duels.get(study),
         "dataset": f"{card.name} {kind} {card.fingerprint[:12]}",
         # Every method's scores of seed 0 come with those of the same laws.
         "rows": benchmark_costs.put(

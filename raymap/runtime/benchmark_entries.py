@@ -53,6 +53,7 @@ class Benchmark(Settings):
     plan: MapPlan
     entries: tuple[Entry, ...]
     references: dict[Study, str] = Field(description="study -> method that its NMSE is told as a multiple of")
+    duels: dict[Study, tuple[str, str]] = Field({}, description="study -> two methods that are also compared directly")
     page: str = Field(
         "docs/benchmark.md", description="page to write; beside it numbers (.json) and a folder of pictures"
     )

@@ -74,6 +74,17 @@ def test_a_difference_in_every_scene_is_no_chance_and_none_is(tmp_path):
     assert "| < 0.001 |" in lines["| half"] and "| 1.000 |" in lines["| same"] and ") | – |" in lines["| base"]
 
 
+def test_two_methods_are_compared_directly_where_asked(tmp_path):
+    many = [f"town {number}" for number in range(12)]
+    parts = [rows("base", 0.04, scenes=many), rows("ours", 0.02, scenes=many), rows("theirs", 0.025, scenes=many)]
+    found = write(tmp_path, *parts, duel=("ours", "theirs"))["tables"][0]["duel"]
+    assert (found["num_lower"], found["num_higher"], found["num_scenes"]) == (12, 0, 12)
+    assert found["to_other"]["mean"] == pytest.approx(0.8) and found["p"] == pytest.approx(2 / 2**12)
+    said = "ours against theirs: 0.80 (0.80–0.80) of its NMSE; less error in 12 and more in 0 of 12 scenes, p < 0.001."
+    assert said in (tmp_path / "page.md").read_text()
+    assert write(tmp_path, *parts[:2], duel=("ours", "theirs"))["tables"][0]["duel"] is None
+
+
 def test_seeds_are_one_row_with_their_mean(tmp_path):
     found = write(tmp_path, rows("base", 0.04), rows("ours", 0.01, seed=0), rows("ours", 0.03, seed=1))
     scores = found["tables"][0]["methods"]["ours"]
