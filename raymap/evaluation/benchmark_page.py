@@ -12,14 +12,16 @@ import numpy as np
 import pandas as pd
 
 from raymap.evaluation import (
-    benchmark_pictures,
     benchmark_tables,
+    comparison_pictures,
     localization,
     paired,
     published,
     summary,
 )
 from raymap.evaluation.intervals import clustered_ratio
+from raymap.evaluation.markdown import interval
+from raymap.evaluation.markdown import table as markdown_table
 
 _STUDIES = {
     "methods": "Methods",
@@ -33,6 +35,7 @@ _STUDIES = {
 }
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}
+_BEST_HEAD = ("table", "maps", "towns", "least NMSE", "NMSE", "÷ its reference", "next", "NMSE")
 _CAPTION = (
     "The same maps by every method, its first seed, chosen by the names of their scenes and not by any score. How many "
     "maps have less error is told by the methods' mean NMSE. Red: more gain predicted than there is; blue: less."
@@ -83,11 +86,11 @@ def write(
     for table, numbers in zip(tables, found["tables"], strict=True):
         numbers["pictures"] = {}
         if table.get("examples"):
-            png = benchmark_pictures.comparison(_items(table["examples"], table["rows"]))
+            png = comparison_pictures.comparison(_items(table["examples"], table["rows"]))
             numbers["pictures"]["maps"] = _keep(page, f"{table['study']}-{table['kind']}-{table['split']}.png", png)
     for (study, kind), group in _groups(found["tables"]):
         splits = {_SPLITS[t["split"]]: {n: m["raw"]["all"]["nmse"] for n, m in t["methods"].items()} for t in group}
-        png = benchmark_pictures.intervals(splits, group[0]["reference"])
+        png = comparison_pictures.intervals(splits, group[0]["reference"])
         for numbers in group:
             numbers["pictures"]["intervals"] = _keep(page, f"{study}-{kind}.png", png)
     page.with_suffix(".json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -110,7 +113,7 @@ def _groups(tables: Sequence[dict]) -> list[tuple[tuple[str, str], list[dict]]]:
 
 
 def _items(examples: Mapping[str, Mapping[str, np.ndarray]], rows: pd.DataFrame) -> list[dict]:
-    """What ``benchmark_pictures.comparison`` draws, easiest map first by the methods' mean NMSE."""
+    """What ``comparison_pictures.comparison`` draws, easiest map first by the methods' mean NMSE."""
     first = next(iter(examples.values()))
     keys = [(str(scene), int(tx_id)) for scene, tx_id in zip(first["scene"], first["tx_id"], strict=True)]
     for method, found in examples.items():
@@ -195,7 +198,7 @@ def _markdown(found: Mapping) -> str:
         for table in group:
             lines += ["", f"### {_SPLITS[table['split']]}", ""]
             lines += [f"{table['num_maps']} maps of {table['num_scenes']} scenes; dataset {table['dataset']}.", ""]
-            lines += benchmark_tables.markdown(table)
+            lines += benchmark_tables.lines(table)
             lines += benchmark_tables.duel(table["duel"])
             if "maps" in table["pictures"]:
                 lines += ["", _CAPTION, "", f"![the same maps by every method]({table['pictures']['maps']})"]
@@ -208,23 +211,19 @@ def _in_short(found: Mapping) -> list[str]:
     if "trainings_planned" in found:
         lines = [f"{found['trainings_scored']} of {found['trainings_planned']} trainings are scored.", ""]
     tables = [table for table in found["tables"] if table["study"] in benchmark_tables.WHOLE_METHODS]
-    if tables:
-        lines += [
-            "| table | maps | towns | least NMSE | NMSE | ÷ its reference | next | NMSE |",
-            "|---" * 8 + "|",
-        ]
+    rows = []
     for table in tables:
         ranked = [(n, m) for n, m in table["methods"].items() if m["raw"]["all"]["nmse"]["mean"] is not None]
         ranked.sort(key=lambda pair: pair[1]["raw"]["all"]["nmse"]["mean"])
         cells = [_STUDIES[table["study"]], _KINDS[table["kind"]], _SPLITS[table["split"]].split(",")[0]]
         for name, scores in ranked[:1]:
             ratio = scores["to_reference"]
-            cells += [f"**{name}**", benchmark_tables.interval(scores["raw"]["all"]["nmse"], 4)]
-            cells += ["–" if ratio is None else benchmark_tables.interval(ratio, 2)]
+            cells += [f"**{name}**", interval(scores["raw"]["all"]["nmse"], 4)]
+            cells += ["–" if ratio is None else interval(ratio, 2)]
         for name, scores in ranked[1:2]:
-            cells += [name, benchmark_tables.interval(scores["raw"]["all"]["nmse"], 4)]
-        lines.append("| " + " | ".join([*cells, *["–"] * (8 - len(cells))]) + " |")
-    return lines
+            cells += [name, interval(scores["raw"]["all"]["nmse"], 4)]
+        rows.append([*cells, *["–"] * (len(_BEST_HEAD) - len(cells))])
+    return [*lines, *(markdown_table(_BEST_HEAD, rows) if rows else [])]
 
 
 def _how_to_read(found: Mapping) -> list[str]:
@@ -266,9 +265,14 @@ def _commands(found: Mapping) -> list[str]:
         "",
         f"    {found['command']}",
         "",
-        "One training, and the page anew (a name is the kind of maps, the method and the seed):",
+        "One training, and the page anew (a name is the kind of maps, the method, *short* for a third of the steps,",
+        "and the seed):",
         "",
         f"    {found['command']} --only '^{example}$'",
+        "",
+        "What predictions cost, one after the other in one run, until which a row tells what scoring it measured:",
+        "",
+        f"    {found['command']} --costs",
         "",
         f"Page written at commit {found['commit']} on {found['hardware']}. A `+` marks changes not committed.",
     ]

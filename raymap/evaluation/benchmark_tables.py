@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from raymap.evaluation.markdown import interval, number, table
 from raymap.evaluation.paired import p_text
 
 #: Studies that compare whole methods: their costs differ, laws stand beside them, and their maps are drawn.
 WHOLE_METHODS = ("methods", "matrix", "measured")
 
 
-def markdown(table: Mapping) -> list[str]:
-    """Lines: one row per method of a table of ``benchmark.json``."""
-    outlined = any("outline" in scores for scores in table["methods"].values())
-    head = ["method", "NMSE", f"÷ {table['reference']}", "p", "RMSE", "SSIM", "PSNR"]
+def lines(numbers: Mapping) -> list[str]:
+    """Markdown, one row per method, of a table of ``benchmark.json``."""
+    outlined = any("outline" in scores for scores in numbers["methods"].values())
+    head = ["method", "NMSE", f"÷ {numbers['reference']}", "p", "RMSE", "SSIM", "PSNR"]
     head += ["DTC", "DTIoU"] if outlined else []
     # Rows of a study are all alike in cost, and their times tell how busy the machine was.
-    timed = table["study"] in WHOLE_METHODS
-    physical = table["study"] == "rmdm"
+    timed = numbers["study"] in WHOLE_METHODS
+    physical = numbers["study"] == "rmdm"
     head += ["residual"] * physical
     head += ["ms per map", "GFLOP"] * timed + ["calls", "weights"] + ["trained"] * timed + ["seeds"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, scores in table["methods"].items():
+    rows = []
+    for name, scores in numbers["methods"].items():
         whole, drawn = scores["raw"]["all"], scores.get("outline", {})
         ratio = scores["to_reference"]
         cells = [
@@ -33,14 +34,14 @@ def markdown(table: Mapping) -> list[str]:
             f"{whole['ssim']['mean']:.3f}",
             f"{whole['psnr']['mean']:.1f} dB",
         ]
-        cells += [_mean(drawn.get(key), 2) for key in ("dtc", "dtiou")] if outlined else []
-        cells += [_mean(scores.get("helmholtz", {}).get("residual"), 4)] * physical
+        cells += [number(drawn.get(key, {}).get("mean"), 2) for key in ("dtc", "dtiou")] if outlined else []
+        cells += [number(scores.get("helmholtz", {}).get("residual", {}).get("mean"), 4)] * physical
         cells += [f"{scores['latency_ms']:.0f}", scaled(scores["flop"], 1e9)] * timed
         cells += [str(scores["network_calls"]), _count(scores["parameters"])]
         cells += ["–" if scores["minutes"] is None else f"{scores['minutes']:.0f} min"] * timed
         cells += [str(scores["num_seeds"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    return table(head, rows)
 
 
 def duel(found: Mapping | None) -> list[str]:
@@ -66,14 +67,3 @@ def _count(num: int) -> str:
         if num >= size:
             return f"{num / size:.3g} {letter}"
     return str(num)
-
-
-def interval(score: Mapping, digits: int) -> str:
-    """Mean of a score and, where there is one, its 95 % interval in brackets."""
-    if score["low"] is None:
-        return f"{score['mean']:.{digits}f}"
-    return f"{score['mean']:.{digits}f} ({score['low']:.{digits}f}–{score['high']:.{digits}f})"
-
-
-def _mean(score: Mapping | None, digits: int) -> str:
-    return "–" if not score or score["mean"] is None else f"{score['mean']:.{digits}f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from raymap.evaluation import charts
 from raymap.evaluation.localization import POINTS, TRUE_MAPS
+from raymap.evaluation.markdown import interval, table
 
 _HEADS = {"all": "all points", "los": "LoS", "nlos": "NLoS"}
 #: Score -> its key in what ``localization.summarise`` returns, and that of its value there.
@@ -51,23 +52,11 @@ def _markdown(found: Mapping[str, Any]) -> str:
         f"{counts['all']} points, {counts['los']} of which see a transmitter (LoS) and {counts['nlos']} none (NLoS). "
         f"*{TRUE_MAPS.capitalize()}* are fingerprints without an error: what noise and neighbours alone cost. All "
         f"points count alike, in brackets 95 % intervals clustered by scene.", "",
-        *_table(head, [[name, *_row(scores)] for name, scores in found["methods"].items()]), "",
+        *table(head, [[name, *_row(scores)] for name, scores in found["methods"].items()]), "",
         "![share of points by error](localization.png)",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
 def _row(scores: Mapping[str, Any]) -> list[str]:
-    return [_interval(scores[name][key], value) for name in POINTS for key, value in _SCORES.values()]
-
-
-def _interval(score: Mapping[str, Any], value: str) -> str:
-    if score[value] is None:
-        return "–"
-    if score["low"] is None:
-        return f"{score[value]:.2f}"
-    return f"{score[value]:.2f} ({score['low']:.2f}–{score['high']:.2f})"
+    return [interval(scores[name][key], 2, value) for name in POINTS for key, value in _SCORES.values()]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raymap.evaluation.benchmark_tables import interval, scaled
+from raymap.evaluation.benchmark_tables import scaled
+from raymap.evaluation.markdown import interval, number, table
 
 #: Tables I and II, raw grey levels, all pixels: kind -> method -> (NMSE, RMSE, SSIM, PSNR [dB]).
 MAPS = {
@@ -77,11 +78,8 @@ def lines(tables: Sequence[Mapping], located: Mapping[str, Mapping], split: str 
     ]
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    if not rows:
-        return []
-    made = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    return ["", f"**{title}**", "", made[0], "|---" * len(head) + "|", *made[1:]]
+def _titled(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["", f"**{title}**", "", *table(head, rows)] if rows else []
 
 
 def _maps(matrix: Mapping[str, Mapping]) -> list[str]:
@@ -102,7 +100,7 @@ def _maps(matrix: Mapping[str, Mapping]) -> list[str]:
             )  # fmt: skip
     scores = ("NMSE", "÷ RadioDiff", "RMSE", "SSIM", "PSNR")
     head = ["maps", "method", *(f"paper: {scores[0]}", *scores[1:]), *(f"here: {scores[0]}", *scores[1:])]
-    return _table("Tables I and II, the maps", head, rows)
+    return _titled("Tables I and II, the maps", head, rows)
 
 
 def _located(located: Mapping[str, Mapping]) -> list[str]:
@@ -114,16 +112,12 @@ def _located(located: Mapping[str, Mapping]) -> list[str]:
         for name, scores in methods.items():
             printed = LOCALIZATION_M[kind].get(name)
             here = [interval(scores["all"]["mean_m"], 1)]
-            here += [_metres(scores[points]["mean_m"]["mean"]) for points in ("los", "nlos")]
-            here += [_metres(scores["all"][key]["quantile"]) for key in ("median_m", "p90_m")]
+            here += [number(scores[points]["mean_m"]["mean"], 1) for points in ("los", "nlos")]
+            here += [number(scores["all"][key]["quantile"], 1) for key in ("median_m", "p90_m")]
             rows.append([_KINDS[kind], name, "–" if printed is None else f"{printed:.2f} m", *here])
     head = ["maps", "method", "paper: mean", "here: mean [m]", "seen", "not seen", "median", "90 %"]
     rule = f"here each hears {num} transmitters, {noise_db:g} dB off"
-    return _table(f"Table III, receivers found by their nearest fingerprints; {rule}", head, rows)
-
-
-def _metres(metres: float | None) -> str:
-    return "–" if metres is None else f"{metres:.1f}"
+    return _titled(f"Table III, receivers found by their nearest fingerprints; {rule}", head, rows)
 
 
 def _costs(methods: Mapping) -> list[str]:
@@ -137,7 +131,7 @@ def _costs(methods: Mapping) -> list[str]:
         if name in methods
     ]  # fmt: skip
     head = ["method", "paper: time", "memory", "here: time", "memory of the process", "GFLOP", "network calls"]
-    return _table("Table IV, one map; there 256 x 256 cells on an RTX Pro 6000", head, rows)
+    return _titled("Table IV, one map; there 256 x 256 cells on an RTX Pro 6000", head, rows)
 
 
 def _outlines(methods: Mapping) -> list[str]:
@@ -147,7 +141,7 @@ def _outlines(methods: Mapping) -> list[str]:
         if row in methods
     ]
     head = ["outline", "paper: NMSE", "row here", "here: NMSE"]
-    return _table("Table V, what is drawn first; here all see what physics says of a cell, too", head, rows)
+    return _titled("Table V, what is drawn first; here all see what physics says of a cell, too", head, rows)
 
 
 def _dm1(matrix: Mapping[str, Mapping]) -> list[str]:
@@ -158,4 +152,4 @@ def _dm1(matrix: Mapping[str, Mapping]) -> list[str]:
             here = (f"{outline[key]['mean']:.2f}" for key in ("dtc", "dtiou"))
             rows.append([_KINDS[kind], f"{dtc:.2f}", f"{dtiou:.2f}", *here])
     title = "Table VI, the outline by diffusion; its row of a U-Net, and LPIPS, are not measured here"
-    return _table(title, ["maps", "paper: DTC", "DTIoU", "here: DTC", "DTIoU"], rows)
+    return _titled(title, ["maps", "paper: DTC", "DTIoU", "here: DTC", "DTIoU"], rows)

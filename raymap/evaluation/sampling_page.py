@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from raymap.evaluation.drawing import INK, MUTED, SERIES, png
+from raymap.evaluation.markdown import interval, number, table
 
 _HEAD = ["sampling", "NMSE", "of one step's", "RMSE", "SSIM", "change", "PSNR", "calls", "ms per map", "maps"]
 _BARS_HEAD = ["error bars from", "90 % hold, raw", "factor", "90 % hold", "width", "interval score", "CRPS, raw",
@@ -119,7 +120,7 @@ def _markdown(found: Mapping[str, Any], command: str) -> str:
         "## Steps", "",
         "Raw grey levels over all pixels, one view. Means with 95 % intervals clustered by scene; *of one step's* "
         "and *change* (of SSIM) are paired on the same maps, of which there are fewer where steps are many.", "",
-        *_table(_HEAD, [_curve_row(entry) for entry in found["curve"]]), "",
+        *table(_HEAD, [_curve_row(entry) for entry in found["curve"]]), "",
         "![quality and latency](sampling.png)", "",
         "## Error bars", "",
         "Outdoor cells, dB. Members are predictions for mirrored views and different seeds. *Raw* is what the members "
@@ -127,7 +128,7 @@ def _markdown(found: Mapping[str, Any], command: str) -> str:
         "on the validation split. *+ line of sight* also adds one amount where the transmitter is seen, one elsewhere. "
         "Least interval score: the narrowest honest bars. ρ: Spearman's correlation of error and spread, in brackets "
         "what an exact spread would have.", "",
-        *_table(_BARS_HEAD, [_bars_row(entry) for entry in found["ensembles"]]), "",
+        *table(_BARS_HEAD, [_bars_row(entry) for entry in found["ensembles"]]), "",
         f"Fewest calls within 2 % of the least interval score on the validation split: `{recipe}`; by a factor "
         f"alone: `{factor_alone}`.", "",
         "![promised and held](reliability.png)",
@@ -135,15 +136,11 @@ def _markdown(found: Mapping[str, Any], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-
-
 def _curve_row(entry: Mapping[str, Any]) -> list[str]:
     return [
-        entry["name"], _interval(entry["nmse"], 4), _interval(entry["nmse_ratio"], 3),
-        f"{_interval(entry['rmse_db'], 2)} dB", _interval(entry["ssim"], 3), _interval(entry["ssim_change"], 4),
-        f"{_interval(entry['psnr'], 2)} dB",
+        entry["name"], interval(entry["nmse"], 4), interval(entry["nmse_ratio"], 3),
+        f"{interval(entry['rmse_db'], 2)} dB", interval(entry["ssim"], 3), interval(entry["ssim_change"], 4),
+        f"{interval(entry['psnr'], 2)} dB",
         str(entry["network_calls"]), f"{entry['latency_ms']:.0f}", str(entry["nmse"]["num"]),
     ]  # fmt: skip
 
@@ -151,24 +148,10 @@ def _curve_row(entry: Mapping[str, Any]) -> list[str]:
 def _bars_row(entry: Mapping[str, Any]) -> list[str]:
     recipe, drawn = entry["recipe"], "members" in entry["source"]
     return [
-        entry["name"], _interval(entry["raw_coverage"], 3) if drawn else "–",
-        f"{recipe['factor']:.2f}" if drawn else "–", _interval(entry["coverage"], 3),
-        f"{_mean(entry['width_db'], 1)} dB", f"{_interval(entry['interval_score'], 1)} dB",
-        f"{_mean(entry['raw_crps_db'], 2)} dB" if drawn else "–", f"{_mean(entry['crps_db'], 2)} dB",
-        f"{_mean(entry['cells'], 2)} ({_mean(entry['cells_if_honest'], 2)})",
-        f"{_number(entry['maps'], 2)} ({_number(entry['maps_if_honest'], 2)})",
+        entry["name"], interval(entry["raw_coverage"], 3) if drawn else "–",
+        f"{recipe['factor']:.2f}" if drawn else "–", interval(entry["coverage"], 3),
+        f"{number(entry['width_db']['mean'], 1)} dB", f"{interval(entry['interval_score'], 1)} dB",
+        f"{number(entry['raw_crps_db']['mean'], 2)} dB" if drawn else "–", f"{number(entry['crps_db']['mean'], 2)} dB",
+        f"{number(entry['cells']['mean'], 2)} ({number(entry['cells_if_honest']['mean'], 2)})",
+        f"{number(entry['maps'], 2)} ({number(entry['maps_if_honest'], 2)})",
     ]  # fmt: skip
-
-
-def _interval(score: Mapping[str, Any], digits: int) -> str:
-    if score["low"] is None:
-        return _mean(score, digits)
-    return f"{score['mean']:.{digits}f} ({score['low']:.{digits}f}–{score['high']:.{digits}f})"
-
-
-def _mean(score: Mapping[str, Any], digits: int) -> str:
-    return _number(score["mean"], digits)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

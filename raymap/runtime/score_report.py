@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raymap.evaluation import benchmark_pictures, pictures, report, summary
+from raymap.evaluation import comparison_pictures, pictures, report, summary
 
 #: What one picture of the same maps by several methods can hold and still be read.
 MAX_COMPARED, MAX_COMPARED_MAPS = 6, 3
@@ -91,7 +91,7 @@ def _comparison(examples: Mapping[str, np.ndarray], gains: Mapping[str, np.ndarr
         image = (examples["scene"][index], examples["tx_id"][index])
         predicted = {name: (gain_db[index], nmse.loc[name, *image]) for name, gain_db in gains.items()}
         items.append(abouts[index] | {"vehicle_m": examples["vehicle_m"][index], "predicted": predicted})
-    return benchmark_pictures.comparison(items)
+    return comparison_pictures.comparison(items)
 
 
 def _items(examples: Mapping[str, np.ndarray], gain_db: np.ndarray, outline: np.ndarray | None) -> list[dict]:

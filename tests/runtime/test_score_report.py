@@ -50,9 +50,9 @@ def write(folder, examples, rows, names):
 @pytest.fixture
 def compared(monkeypatch):
     """The items of every comparison that is drawn."""
-    seen, draw = [], score_report.benchmark_pictures.comparison
+    seen, draw = [], score_report.comparison_pictures.comparison
     monkeypatch.setattr(
-        score_report.benchmark_pictures, "comparison", lambda items: seen.append(items) or draw(items)
+        score_report.comparison_pictures, "comparison", lambda items: seen.append(items) or draw(items)
     )  # fmt: skip
     return seen
 

@@ -1,4 +1,4 @@
-"""The benchmark's pictures, as small PNG bytes: the same maps by every method, and a table's intervals as a chart."""
+"""Methods side by side, as small PNG bytes: the same maps by each, and the intervals of their scores as a chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's pictures: what is drawn in which colour, and what cannot be drawn."""
+"""Methods side by side: what is drawn in which colour, and what cannot be drawn."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.image import imread
 
-from raymap.evaluation import benchmark_pictures
+from raymap.evaluation import comparison_pictures
 
 
 def item(gains=(-97.0,), true_db=-97.0, shape=(16, 16), **changes):
@@ -27,7 +27,7 @@ def share(png, color, tolerance=0.02):
 
 
 def test_a_perfect_map_has_no_colour_in_its_error():
-    png = benchmark_pictures.comparison([item()])
+    png = comparison_pictures.comparison([item()])
     red, blue = (colormaps["RdBu_r"](level) for level in (0.9, 0.1))
     assert share(png, red) < 0.005 and share(png, blue) < 0.005  # the colour bar alone
     assert share(png, colormaps["inferno"](0.5)) > 0.2
@@ -35,25 +35,25 @@ def test_a_perfect_map_has_no_colour_in_its_error():
 
 def test_too_much_gain_is_red_and_too_little_is_blue():
     red, blue = (colormaps["RdBu_r"](level) for level in (1.0, 0.0))
-    more, less = (benchmark_pictures.comparison([item([gain])]) for gain in (-77.0, -117.0))
+    more, less = (comparison_pictures.comparison([item([gain])]) for gain in (-77.0, -117.0))
     assert share(more, red) > 0.1 > share(more, blue) and share(less, blue) > 0.1 > share(less, red)
 
 
 def test_gains_are_cut_as_in_the_scores():
     """What lies below the floor is a prediction of the floor: no error where the truth is the floor."""
-    png = benchmark_pictures.comparison([item([-200.0], true_db=-147.0)])
+    png = comparison_pictures.comparison([item([-200.0], true_db=-147.0)])
     assert share(png, colormaps["RdBu_r"](0.0)) < 0.005
 
 
 def test_buildings_are_grey_in_every_panel_and_vehicles_are_marked():
     grey, blue = np.array([0xA3, 0xA8, 0xAE]) / 255, np.array([0x0B, 0x6E, 0x99]) / 255
-    plain = benchmark_pictures.comparison([item()])
+    plain = comparison_pictures.comparison([item()])
     height, width = imread(io.BytesIO(plain)).shape[:2]
     panel = 1.8 * 200
     assert share(plain, grey) * width * height == pytest.approx(4 * panel**2 / 4, rel=0.05)  # 4 panels, a quarter each
     vehicle_m = np.zeros((16, 16))
     vehicle_m[12:14, 2:6] = 1.5
-    marked = benchmark_pictures.comparison([item(vehicle_m=vehicle_m)])
+    marked = comparison_pictures.comparison([item(vehicle_m=vehicle_m)])
     assert share(plain, blue) < 0.001 < share(marked, blue)
 
 
@@ -61,22 +61,22 @@ def test_long_names_are_broken_into_lines():
     gains = (-97.0,) * 6
     predicted = {"a law with a very long name" if i == 3 else name: p for i, (name, p) in enumerate(
         item(gains)["predicted"].items())}  # fmt: skip
-    short, long = (imread(io.BytesIO(benchmark_pictures.comparison([one]))).shape for one in
+    short, long = (imread(io.BytesIO(comparison_pictures.comparison([one]))).shape for one in
                    (item(gains), item(predicted=predicted)))  # fmt: skip
     assert long[1] == short[1] and long[0] - short[0] == pytest.approx(2 * 0.15 * 200, abs=2)  # two lines more
 
 
 def test_comparisons_refuse_what_cannot_be_compared():
     with pytest.raises(ValueError, match="nothing to draw"):
-        benchmark_pictures.comparison([])
+        comparison_pictures.comparison([])
     with pytest.raises(ValueError, match="nothing to draw"):
-        benchmark_pictures.comparison([item(())])
+        comparison_pictures.comparison([item(())])
     with pytest.raises(ValueError, match="has maps by"):
-        benchmark_pictures.comparison([item(), item((-90.0, -80.0))])
+        comparison_pictures.comparison([item(), item((-90.0, -80.0))])
     with pytest.raises(ValueError, match="cells of 1.0 m"):
-        benchmark_pictures.comparison([item(), item(cell_m=1.0)])
+        comparison_pictures.comparison([item(), item(cell_m=1.0)])
     with pytest.raises(ValueError, match="other shapes"):
-        benchmark_pictures.comparison([item(), item(shape=(16, 8))])
+        comparison_pictures.comparison([item(), item(shape=(16, 8))])
 
 
 def score(mean, half=None):
@@ -84,9 +84,9 @@ def score(mean, half=None):
 
 
 def test_intervals_take_a_row_per_method_of_any_split():
-    few = benchmark_pictures.intervals({"here": {"a": score(0.2, 0.1)}}, "a")
-    more = benchmark_pictures.intervals({"here": {"a": score(0.2)}, "there": {"a": score(0.2), "b": score(2.0)}}, "x")
+    few = comparison_pictures.intervals({"here": {"a": score(0.2, 0.1)}}, "a")
+    more = comparison_pictures.intervals({"here": {"a": score(0.2)}, "there": {"a": score(0.2), "b": score(2.0)}}, "x")
     (low, width), (high, other) = (imread(io.BytesIO(png)).shape[:2] for png in (few, more))
     assert width == other == 1400 and high - low == pytest.approx(0.27 * 200, abs=1)
     with pytest.raises(ValueError, match="no method has a positive NMSE"):
-        benchmark_pictures.intervals({"here": {"a": score(None)}}, "a")
+        comparison_pictures.intervals({"here": {"a": score(None)}}, "a")
