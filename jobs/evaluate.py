@@ -1,4 +1,4 @@
-"""Score trained models on a split of a dataset, beside the two floors; writes numbers, pictures and a report.
+"""Score trained models on a split of a dataset, beside four floors and the law of a cell; writes a report.
 
     python jobs/evaluate.py --model runs/demo/model --data runs/demo/data --split test --out runs/demo/report
     python jobs/evaluate.py --model k2=runs/demo/model --model old=runs/old/model --data DATASET --out DIR
@@ -21,7 +21,7 @@ from raymap.runtime.evaluate import name_models, name_predictions, score
 
 
 class Evaluate(Settings):
-    """Score trained models on a split of a dataset, beside the two floors."""
+    """Score trained models on a split of a dataset, beside four floors and the law of a cell."""
 
     model: list[str] = Field([], description="folder or MLflow name of a model, as NAME=MODEL or MODEL; repeatable")
     predictions: list[str] = Field([], description="folder of predicted maps, as NAME=FOLDER; repeatable")

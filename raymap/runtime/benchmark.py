@@ -10,7 +10,6 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,14 +52,13 @@ def run(benchmark: Benchmark, only: str = "") -> dict:
         job = benchmark.job(entry)
         card = make_dataset(job)
         model = _train(job)
-        laws = _laws(entry, job, benchmark.folder / f"laws-{entry.kind}")
         for split in card.splits:
             if split in TEST_SPLITS:
-                _score(entry, job, model, split, laws)
+                _score(benchmark, entry, job, model, split)
                 if entry.is_drawn:
                     benchmark_examples.keep(job.folder, model, job.resolved_data, split)
-        if "matrix" in entry.studies:
-            located = {**laws, entry.method: str(model)}
+        if "matrix" in entry.studies and benchmark_localization.load(job.folder) is None:
+            located = {**_laws(benchmark, entry, job), entry.method: str(model)}
             benchmark_localization.keep(job.folder, located, job.plan, benchmark.folder / f"localization-{entry.kind}")
         write_page(benchmark)
     return write_page(benchmark)
@@ -98,9 +96,8 @@ def measure_costs(benchmark: Benchmark) -> dict:
     for entry in benchmark.entries:
         if entry.is_drawn and benchmark.is_scored(entry):
             job = benchmark.job(entry)
-            laws = _laws(entry, job, benchmark.folder / f"laws-{entry.kind}")
-            own = {f"{entry.method}, its law alone": job.folder / "law"}
-            found = {**laws, **{name: path for name, path in own.items() if path.exists()}, entry.method: _model(job)}
+            model = _model(job)
+            found = {**_laws(benchmark, entry, job), **_own_law(entry, job, model), entry.method: model}
             models.setdefault(entry.kind, {}).update({name: Path(path) for name, path in found.items()})
     if not models:
         raise ValueError(f"nothing is scored in {benchmark.folder}; train something first")
@@ -109,20 +106,21 @@ def measure_costs(benchmark: Benchmark) -> dict:
     return write_page(benchmark)
 
 
-def _laws(entry: Entry, job: MethodJob, folder: Path) -> dict[str, str]:
+def _laws(benchmark: Benchmark, entry: Entry, job: MethodJob) -> dict[str, str]:
     """Name -> folder of what is scored beside an entry whose methods are whole, fitted once per kind of maps."""
+    folder = benchmark.folder / f"laws-{entry.kind}"
     known = LAWS | (INTERPOLATIONS if job.data.measurements else {})
     return fit_laws(job.resolved_data.folder, "train", known, folder, again=False) if entry.is_drawn else {}
 
 
-def _score(entry: Entry, job: MethodJob, model: Path, split: str, laws: Mapping[str, str]) -> None:
-    """The entry's scores on one split as Parquet, unless they are there; those of ``laws`` beside its."""
-    out = job.folder / "scores" / f"{split}.parquet"
+def _score(benchmark: Benchmark, entry: Entry, job: MethodJob, model: Path, split: str) -> None:
+    """The entry's scores on one split as Parquet, unless they are there; those of the laws beside its."""
+    out = benchmark.scores(entry, split)
     if out.exists():
         return
     data = job.resolved_data
     rows = score_rows(
-        {**laws, **_own_law(entry, job, model), entry.method: str(model)},
+        {**_laws(benchmark, entry, job), **_own_law(entry, job, model), entry.method: str(model)},
         data.folder,
         split,
         outline=data.outline,

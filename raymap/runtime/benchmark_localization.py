@@ -31,14 +31,12 @@ def plan(benchmark: MapPlan) -> MapPlan:
 
 
 def keep(folder: Path, models: Mapping[str, str | Path], benchmark: MapPlan, data: Path) -> Path:
-    """Points located by ``models`` (name -> folder), in a training's ``folder``, unless they are there; their file.
+    """Let ``models`` (name -> folder) locate receivers and keep the points in a training's ``folder``; their file.
 
     ``benchmark``: the plan whose test cities are meant, of the right kind. ``data``: folder of the dataset, made now if
     there is none.
     """
     path = _path(folder)
-    if path.is_file():
-        return path
     if not (data / CARD_FILE).is_file():
         cluster.connect(min_cpus=2)
         shards.generate(plan(benchmark), data)
