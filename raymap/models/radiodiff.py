@@ -143,9 +143,12 @@ class RadioDiff(SampledPredictor):
         first = list(islice(batches, 32))
         if self.law is not None and not self.law.fitted:
             self.law.prepare(chain(first, batches))
-        latents = torch.cat([self._encode(batch) - self._offset(batch, self.by_law(batch)) for batch in first])
-        self.latent_mean.copy_(latents.mean(dim=(0, 2, 3), keepdim=True))
-        self.latent_std.copy_((latents - self.latent_mean).square().mean().sqrt().clamp_min(1e-3))
+        latents = [self._encode(batch) - self._offset(batch, self.by_law(batch)) for batch in first]
+        # Cell by cell, for maps of several sizes have no common shape.
+        cells = torch.cat([latent.movedim(1, -1).flatten(0, 2) for latent in latents])
+        mean = cells.mean(dim=0)
+        self.latent_mean.copy_(mean[:, None, None])
+        self.latent_std.copy_((cells - mean).square().mean().sqrt().clamp_min(1e-3))
 
     def _encode(self, batch: MapBatch) -> Tensor:
         return self.autoencoder.encode(getattr(batch, self.config.target), batch.valid).float()

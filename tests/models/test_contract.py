@@ -165,6 +165,17 @@ def test_the_loss_falls_on_a_tiny_batch(config, maps):
             model(next(iter(batches(maps, 2))))
 
 
+def test_maps_of_several_sizes_are_learned_from_together(config, maps):
+    """As they come where cells of several sizes are trained on; one batch holds maps of one size."""
+    torch.manual_seed(0)
+    model = base.build(config)
+    whole = next(iter(batches(maps, 4)))
+    part = replace(whole, **{name: raster[..., :16, :16] for name, raster in whole.rasters().items()})
+    model.prepare([whole, part])
+    for name in model.parts():
+        assert all(torch.isfinite(model(batch, name)["loss"]) for batch in (whole, part))
+
+
 def test_the_loss_is_a_finite_number_among_terms_to_log(model, batch):
     for part, weights in model.parts().items():
         terms = model(batch, part)
