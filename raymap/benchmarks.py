@@ -1,8 +1,8 @@
 """What the benchmark compares: entries built from the recipes.
 
 Every table compares rows of one budget. The methods' table has the whole of it, on static maps, and three seeds of ours
-and of what ours is compared with. The matrix has every method on every kind of maps with a third of the steps, so that
-it is trained in an afternoon. The studies have half, those of measurements and of RMDM's losses a third.
+and of what ours is compared with. The matrix has every method on every kind of maps with a sixth of the steps, so that
+it is trained in an afternoon. The studies have half, those of measurements and of RMDM's losses a sixth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raymap.runtime.benchmark_entries import Benchmark, Entry, Study
 from raymap.runtime.method import K2Job, LatentJob, MethodJob, StageName
 
 #: What the matrix's trainings are called by, and how many times fewer steps they take.
-_SHORT, _SHORTER = "short", 3
+_SHORT, _SHORTER = "short", 6
 
 #: The row whose autoencoder, and DM1 where there is one, the studies share.
 _LENDER = "outline k_log"
@@ -82,7 +82,7 @@ def benchmark(size: recipes.Size) -> Benchmark:
 
 
 def _matrix(methods: Mapping[str, MethodJob]) -> list[Entry]:
-    """Every method on every kind of maps, a third of the steps.
+    """Every method on every kind of maps, a sixth of the steps.
 
     On multipath maps, and there alone, the methods with physics also see the dominant-path map.
     """
@@ -102,7 +102,7 @@ def _matrix(methods: Mapping[str, MethodJob]) -> list[Entry]:
 
 
 def _measured(methods: Mapping[str, MethodJob]) -> list[Entry]:
-    """Methods that are shown what is measured in 1 to 10 % of the cells of a static map, a third of the steps."""
+    """Methods that are shown what is measured in 1 to 10 % of the cells of a static map, a sixth of the steps."""
     return [
         Entry(
             method=f"{name}, shown measurements",
