@@ -1,0 +1,30 @@
+"""What every method of paths is: measured paths at some receivers of a transmitter in, paths at others out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from raymap.data.path_table import PathTable
+from raymap.models.base import Predictor
+
+
+class PathPredictor(Predictor):
+    """Completes a map of paths from measurements. Methods that learn nothing have no parameters.
+
+    What is measured is an input, never remembered: weights that were trained on one set of measurements complete
+    another, and whoever asks says what is known.
+    """
+
+    def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
+        """The paths at ``receivers_m`` (N, 3) [m], as many per receiver as ``measured`` has room for, strongest first.
+
+        Receiver i gets the same whatever others are asked for with it. ``measured`` may hold numbers that are not
+        known (NaN); no number of a path that is told is unknown. Raises ValueError if nothing is measured.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def require_measured(measured: PathTable) -> None:
+        """Raises ValueError if ``measured`` holds no path of known power."""
+        if not (measured.valid & np.isfinite(measured.power_db)).any():
+            raise ValueError(f"of {len(measured)} measured receivers none has a path of known power")
