@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from raymap.evaluation import (
+    benchmark_kept,
     benchmark_tables,
     comparison_pictures,
     localization,
@@ -51,7 +52,7 @@ def write(
     hardware: str,
     command: str,
     outline_rule: tuple[float, int],
-    trainings: tuple[int, int] | None = None,
+    num_planned: int | None = None,
     located: Mapping[str, pd.DataFrame] | None = None,
     localization_rule: Mapping[str, float] | None = None,
 ) -> dict:
@@ -63,15 +64,14 @@ def write(
     -> ``[{"name", "commits"}, ...]``, one per training; and ``examples``: method -> arrays ``scene``, ``tx_id``,
     ``tx_xyz_m``, ``cell_m``, ``building_m``, ``vehicle_m``, ``outdoor``, ``true_db``, ``predicted_db`` of some maps,
     the same for all methods. ``outline_rule``: threshold and tolerance [cells] that outlines were scored with.
-    ``trainings``: how many are scored, of how many. ``located``: kind -> points, see ``localization.summarise``, of
+    ``num_planned``: trainings that there will be. ``located``: kind -> points, see ``localization.summarise``, of
     several methods, by ``localization_rule``: ``num_transmitters`` that a receiver hears and their ``noise_db``.
-    Returns what the JSON holds.
+    Rows that the page had before and that are not among ``tables`` stay on it, see :mod:`benchmark_kept`. Returns what
+    the JSON holds.
 
     Raises ValueError for examples that are not the same maps.
     """
     about = {"size": size, "commit": commit, "hardware": hardware, "command": command}
-    if trainings:
-        about |= {"trainings_scored": trainings[0], "trainings_planned": trainings[1]}
     threshold, tolerance_cells = outline_rule
     found = about | {"outline_rule": {"threshold": threshold, "tolerance_cells": tolerance_cells}}
     found["tables"] = [_numbers(table, about) for table in tables]
@@ -88,6 +88,11 @@ def write(
         if table.get("examples"):
             png = comparison_pictures.comparison(_items(table["examples"], table["rows"]))
             numbers["pictures"]["maps"] = _keep(page, f"{table['study']}-{table['kind']}-{table['split']}.png", png)
+    benchmark_kept.keep(found, _before(page))
+    places = [*itertools.product(_STUDIES, _KINDS, _SPLITS)]
+    found["tables"].sort(key=lambda table: places.index((table["study"], table["kind"], table["split"])))
+    if num_planned is not None:
+        found |= {"trainings_scored": len(_trainings(found["tables"])), "trainings_planned": num_planned}
     for (study, kind), group in _groups(found["tables"]):
         splits = {_SPLITS[t["split"]]: {n: m["raw"]["all"]["nmse"] for n, m in t["methods"].items()} for t in group}
         png = comparison_pictures.intervals(splits, group[0]["reference"])
@@ -96,6 +101,18 @@ def write(
     page.with_suffix(".json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     page.write_text(_markdown(found), encoding="utf-8")
     return found
+
+
+def _before(page: Path) -> dict | None:
+    """What the page's file holds now; None if there is none."""
+    path = page.with_suffix(".json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _trainings(tables: Sequence[Mapping]) -> dict[str, dict]:
+    """Name -> training of every row, each once."""
+    rows = (scores for table in tables for scores in table["methods"].values())
+    return {one["name"]: one for scores in rows for one in scores["trainings"]}
 
 
 def _keep(page: Path, name: str, png: bytes) -> str:
@@ -253,10 +270,8 @@ def _how_to_read(found: Mapping) -> list[str]:
 
 def _commands(found: Mapping) -> list[str]:
     by_commit: dict[str, list[str]] = {}
-    for table in found["tables"]:
-        for one in (one for scores in table["methods"].values() for one in scores["trainings"]):
-            known = by_commit.setdefault(", ".join(one["commits"]) or "not known", [])
-            known += [one["name"]] * (one["name"] not in known)
+    for name, one in _trainings(found["tables"]).items():
+        by_commit.setdefault(", ".join(one["commits"]) or "not known", []).append(name)
     example = next((names[0] for names in by_commit.values()), "srm-radiodiff-0")
     lines = [
         "## Commands",
@@ -279,4 +294,9 @@ def _commands(found: Mapping) -> list[str]:
     if by_commit:
         lines += ["", "| code of the training | trainings |", "|---|---|"]
         lines += [f"| {commit} | {', '.join(names)} |" for commit, names in by_commit.items()]
+    if kept := benchmark_kept.kept_names(found["tables"]):
+        lines += [
+            "",
+            "Rows of an earlier page, whose trainings are not where this one was written: " + ", ".join(kept) + ".",
+        ]
     return lines

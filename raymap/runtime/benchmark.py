@@ -155,7 +155,7 @@ def write_page(benchmark: Benchmark) -> dict:
         Path(benchmark.page), tables, size=benchmark.size, commit=track.git_commit(), hardware=track.hardware(),
         command=f"python jobs/benchmark.py --size {benchmark.size}",
         outline_rule=(OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS),
-        trainings=(sum(benchmark.is_scored(entry) for entry in benchmark.entries), len(benchmark.entries)),
+        num_planned=len(benchmark.entries),
         located=_located(benchmark), localization_rule=benchmark_localization.RULE,
     )  # fmt: skip
 

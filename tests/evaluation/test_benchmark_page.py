@@ -135,9 +135,10 @@ def test_tables_are_what_summarise_writes_and_more(tmp_path):
 
 
 def test_the_first_lines_name_the_best_method_of_every_split(tmp_path):
-    test = table(rows("base", 0.04), rows("ours", 0.02))
-    generated = table(rows("base", 0.01), rows("ours", 0.03), split="test_generated")
-    write_all(tmp_path, test, generated, trainings=(2, 9))
+    trained = {name: [{"name": f"srm-{name}-0", "commits": ["1a"]}] for name in ("base", "ours")}
+    test = table(rows("base", 0.04), rows("ours", 0.02), trained=trained)
+    generated = table(rows("base", 0.01), rows("ours", 0.03), split="test_generated", trained=trained)
+    write_all(tmp_path, test, generated, num_planned=9)
     short = (tmp_path / "page.md").read_text().partition("Written by")[0].splitlines()
     assert "2 of 9 trainings are scored." in short
     best = [line for line in short if line.startswith("| Methods | static maps")]
@@ -248,3 +249,21 @@ def test_the_residual_is_told_where_rmdm_is_taken_apart(tmp_path):
         write(tmp_path, rows("base", 0.04, **{"helmholtz/residual": 0.0123}), study=study)
         page = (tmp_path / "page.md").read_text()
         assert ("| residual |" in page) == ("| 0.0123 |" in page) == told
+
+
+def test_a_page_keeps_the_rows_that_it_had(tmp_path):
+    trained = {"base": [{"name": "srm-base-0", "commits": ["1a"]}], "ours": [{"name": "srm-ours-0", "commits": ["2b"]}]}
+    write(tmp_path, rows("base", 0.04), trained=trained)
+    first = (tmp_path / "page.md").read_text()
+    found = write_all(
+        tmp_path,
+        table(rows("ours", 0.02), trained=trained),
+        table(rows("ours", 0.02), study="outline", trained=trained),
+        num_planned=5,
+    )
+    assert list(found["tables"][0]["methods"]) == ["base", "ours"] and found["trainings_scored"] == 2
+    page = (tmp_path / "page.md").read_text()
+    kept = next(line for line in first.splitlines() if line.startswith("| base |"))
+    assert kept in page.splitlines()
+    assert "whose trainings are not where this one was written: srm-base-0." in page
+    assert "| 1a | srm-base-0 |" in page and "| 2b | srm-ours-0 |" in page
