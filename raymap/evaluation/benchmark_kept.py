@@ -1,4 +1,4 @@
-"""Rows of an earlier benchmark page that stay on the next one: trainings take days and machines, a page must not forget.
+"""Rows of an earlier benchmark page that stay on the next one: trainings take days, and a page must not forget.
 
 A row stays where the table is the same (study, kind of maps, split and dataset) and holds no newer row of that name.
 """

@@ -110,8 +110,8 @@ def test_the_file_holds_what_is_returned_and_the_page_says_it(tmp_path):
 
 def test_times_are_told_where_methods_are_compared_and_not_in_studies(tmp_path):
     for study, told in (("methods", True), ("outline", False)):
-        write(tmp_path, rows("base", 0.04), study=study)
-        page = (tmp_path / "page.md").read_text()
+        write(tmp_path / study, rows("base", 0.04), study=study)
+        page = (tmp_path / study / "page.md").read_text()
         line = next(line for line in page.splitlines() if line.startswith("| base |"))
         assert ("12 min" in line) == ("| trained |" in page) == ("| ms per map |" in page) == told
         assert ("| 4.20 |" in line) == told
@@ -246,8 +246,8 @@ def test_without_the_matrix_the_paper_is_not_quoted(tmp_path):
 
 def test_the_residual_is_told_where_rmdm_is_taken_apart(tmp_path):
     for study, told in (("rmdm", True), ("methods", False)):
-        write(tmp_path, rows("base", 0.04, **{"helmholtz/residual": 0.0123}), study=study)
-        page = (tmp_path / "page.md").read_text()
+        write(tmp_path / study, rows("base", 0.04, **{"helmholtz/residual": 0.0123}), study=study)
+        page = (tmp_path / study / "page.md").read_text()
         assert ("| residual |" in page) == ("| 0.0123 |" in page) == told
 
 
