@@ -4,9 +4,10 @@
     python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
     python jobs/benchmark.py --size small --costs                  # what predictions cost, one after the other
 
-Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry. What
-is trained and scored stays under ``runs/benchmark/SIZE``: the same command goes on where it stopped. Methods of files
-that ``RAYMAP_METHODS`` names are rows like the others (CONTRIBUTING.md).
+Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry, and
+the same page as one file, ``report.html``, into ``runs/benchmark/SIZE``. What is trained and scored stays there: the
+same command goes on where it stopped. Rows that the page had before, trained elsewhere on the same maps, stay on it.
+Methods of files that ``RAYMAP_METHODS`` names are rows like the others (CONTRIBUTING.md).
 """
 
 import sys

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
-
-from raymap.evaluation import charts, paired
+from raymap.evaluation import charts, html_page, paired
 from raymap.evaluation.metrics import CONVENTIONS
 
 _MISSING = "–"
@@ -75,7 +71,7 @@ def write_report(
     if reference not in (None, *methods):
         raise ValueError(f"the reference {reference!r} is no method of the summary; it has {list(methods)}")
     rings = _ring_names(methods)
-    html = _template().render(
+    html = html_page.template("report.html").render(
         summary=summary,
         headline=_headline(methods, ratio),
         main=main,
@@ -87,8 +83,8 @@ def write_report(
         costs=_cost_table(methods),
         floors=floors,
         floor=ratio["floor"] if ratio else None,
-        charts=[(title, text, _data_url(png)) for title, text, png in _charts(rows, floors)],
-        pictures=[(title, caption, _data_url(png)) for title, caption, png in pictures],
+        charts=[(title, text, html_page.data_url(png)) for title, text, png in _charts(rows, floors)],
+        pictures=[(title, caption, html_page.data_url(png)) for title, caption, png in pictures],
         notes=list(notes),
         attribution=attribution,
         date=date or datetime.now(UTC).date().isoformat(),
@@ -97,11 +93,6 @@ def write_report(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html, encoding="utf-8")
     return path
-
-
-def _template():
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
 
 
 def _headline(methods: dict, ratio: dict | None) -> dict:
@@ -198,7 +189,7 @@ def _profiles(methods: dict, rings: dict[str, str]) -> str | None:
     found = {region for places in scores.values() for region, score in places.items() if (score["mean"] or 0) > 0}
     panels = {"distance to the transmitter": rings, "line of sight": sight}
     panels = {title: places for title, places in panels.items() if found & {*places}}
-    return _data_url(charts.error_profiles(panels, scores)) if panels else None
+    return html_page.data_url(charts.error_profiles(panels, scores)) if panels else None
 
 
 def _detail_table(methods: dict, metric: tuple, regions: dict[str, str]) -> dict:
@@ -288,7 +279,3 @@ def _mean(score: dict | None) -> float | None:
 
 def _score(method: dict, convention: str, region: str, metric: str) -> dict:
     return method.get(convention, {}).get(region, {}).get(metric) or {"mean": None, "low": None, "high": None, "num": 0}
-
-
-def _data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

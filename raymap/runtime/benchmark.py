@@ -17,7 +17,7 @@ import pandas as pd
 
 from raymap.config import DataConfig, MeasurementsConfig
 from raymap.data.schema import DatasetCard, whole, write_text
-from raymap.evaluation import benchmark_page
+from raymap.evaluation import benchmark_page, html_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
 from raymap.runtime import benchmark_costs, benchmark_examples, benchmark_localization, track
@@ -143,7 +143,10 @@ def _own_law(entry: Entry, job: MethodJob, model: Path) -> dict[str, str]:
 
 
 def write_page(benchmark: Benchmark) -> dict:
-    """Everything scored so far as one page and one JSON file; returns what the JSON holds."""
+    """Everything scored so far as one page, one JSON file, and ``report.html`` in the benchmark's folder.
+
+    Returns what the JSON holds.
+    """
     tables = []
     keys = dict.fromkeys((study, entry.kind) for entry in benchmark.entries for study in entry.studies)
     for (study, kind), split in itertools.product(keys, TEST_SPLITS):
@@ -151,13 +154,15 @@ def write_page(benchmark: Benchmark) -> dict:
         scored = [entry for entry in entries if benchmark.scores(entry, split).exists()]
         if scored:
             tables.append(_table(benchmark, study, split, scored))
-    return benchmark_page.write(
+    found = benchmark_page.write(
         Path(benchmark.page), tables, size=benchmark.size, commit=track.git_commit(), hardware=track.hardware(),
         command=f"python jobs/benchmark.py --size {benchmark.size}",
         outline_rule=(OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS),
         num_planned=len(benchmark.entries),
         located=_located(benchmark), localization_rule=benchmark_localization.RULE,
     )  # fmt: skip
+    html_page.from_markdown(Path(benchmark.page), benchmark.folder / "report.html")
+    return found
 
 
 def _located(benchmark: Benchmark) -> dict[str, pd.DataFrame]:
