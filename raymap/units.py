@@ -9,6 +9,12 @@ import math
 
 SPEED_OF_LIGHT_M_S = 299_792_458.0
 
+#: How much of ours one of a unit is that others write in: metres, seconds, hertz, radians.
+METRES = {"m": 1.0, "km": 1e3}
+SECONDS = {"s": 1.0, "us": 1e-6, "ns": 1e-9}
+HERTZ = {"Hz": 1.0, "MHz": 1e6, "GHz": 1e9}
+RADIANS = {"rad": 1.0, "deg": math.pi / 180.0}
+
 #: Path gain shown as black (g = 0) in the field's pictures [dB]; RadioMapSeer's truncation.
 GAIN_FLOOR_DB = -147.0
 #: Path gain shown as white (g = 1) [dB]. The released RadioDiff family uses a span of exactly 100 dB.

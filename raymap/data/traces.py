@@ -20,6 +20,8 @@ from raymap.data.schema import whole, write_text
 from raymap.propagation.sionna_paths import joined
 from raymap.scene import Paths, Transmitter
 
+#: The file that makes a folder a trace.
+ABOUT_FILE = "trace.json"
 _FIELDS = tuple(Paths.__dataclass_fields__)
 
 
@@ -40,7 +42,7 @@ class Traced(NamedTuple):
 def start(folder: Path, about: dict[str, Any]) -> None:
     """Makes the folder, or checks that it is of the same trace. Raises ValueError naming the settings that differ."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "trace.json"
+    path = folder / ABOUT_FILE
     about = json.loads(json.dumps(about))
     if path.exists():
         found = json.loads(path.read_text())
@@ -81,7 +83,7 @@ def read(folder: str | Path, partial: bool = False) -> Traced:
     damaged.
     """
     folder = Path(folder)
-    about = json.loads((folder / "trace.json").read_text())
+    about = json.loads((folder / ABOUT_FILE).read_text())
     gaps = missing(folder, about["num_parts"])
     if gaps and not partial:
         raise ValueError(f"{folder}: {len(gaps)} of {about['num_parts']} parts are missing; run the same job again")
