@@ -30,6 +30,11 @@ QUANTILES = {"p50": 0.5, "p90": 0.9}
 COSTS = {"fit_s": "median", "predict_s": "median", "peak_memory_mb": "max", "parameters": "max"}
 
 
+def in_units(table: PathTable) -> np.ndarray:
+    """(N, P, 4) float64, the numbers of every path in :data:`UNITS`; NaN where they are not known."""
+    return table.values.astype(np.float64) * _PER_UNIT
+
+
 def errors(true: PathTable, predicted: PathTable) -> np.ndarray:
     """(N, P, 4) float64, predicted − true in :data:`UNITS`; NaN where no path is true or its number is not known.
 
@@ -40,7 +45,7 @@ def errors(true: PathTable, predicted: PathTable) -> np.ndarray:
     predicted path of which a number is missing that is compared.
     """
     _require_pair(true, predicted)
-    wanted, told = true.values * _PER_UNIT, predicted.values * _PER_UNIT
+    wanted, told = in_units(true), in_units(predicted)
     missing = np.isfinite(wanted) & predicted.valid[..., None] & ~np.isfinite(told)
     if missing.any():
         receiver, path, parameter = np.argwhere(missing)[0]
@@ -72,7 +77,7 @@ def scores(true: PathTable, predicted: PathTable) -> dict[str, float]:
     Raises ValueError as :func:`errors`.
     """
     error = errors(true, predicted)
-    size = np.where(np.isfinite(error), true.values * _PER_UNIT, np.nan)
+    size = np.where(np.isfinite(error), in_units(true), np.nan)
     found: dict[str, float] = {}
     places = {"all": slice(None)} | {f"path{path + 1}": slice(path, path + 1) for path in range(true.num_paths)}
     for name, place in places.items():
