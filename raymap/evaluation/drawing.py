@@ -107,3 +107,15 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def small(png: bytes, palette: np.ndarray) -> bytes:
+    """The same picture in the 256 colours of ``palette``, (256, 3) uint8: a fraction of the bytes, and no bands."""
+    from PIL import Image
+
+    colors = Image.new("P", (1, 1))
+    colors.putpalette(palette.tobytes())
+    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(palette=colors, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    image.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()

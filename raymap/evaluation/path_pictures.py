@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from raymap.data.path_table import PathTable
 from raymap.evaluation import charts
-from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, STAR, plain, png
+from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, STAR, plain, png, small
 from raymap.evaluation.path_metrics import UNITS, errors, in_units
 
 _WIDTH_IN = 9.0
@@ -93,7 +93,7 @@ def first_path_maps(true: PathTable, predicted: PathTable) -> bytes:
         axes[-1, column].set_xlabel("x [m]", fontsize=8.5, color=INK)
         _bar(figure, axes[:2, column], *own_look, label=f"{parameter} [{unit}]")
         _bar(figure, axes[2:, column], *error_look, label=f"error [{unit}]")
-    return png(figure)
+    return small(png(figure), _palette())
 
 
 def impulse_responses(true: PathTable, predicted: Mapping[str, PathTable], receivers: Sequence[int]) -> bytes:
@@ -197,6 +197,15 @@ def _step_m(along: np.ndarray) -> float | None:
     step = float(np.diff(lines).min())
     off = (lines - lines[0]) / step
     return step if np.abs(off - np.rint(off)).max() < 0.02 else None
+
+
+def _palette() -> np.ndarray:
+    """(256, 3) uint8: each scale in 46 steps, and the greys of what else is drawn."""
+    scales = [colors(np.linspace(0, 1, 46))[:, :3] for colors in (*_COLORMAP.values(), COLORMAP["error"])]
+    inks = [np.linspace(to_rgb(ink), 1.0, 12) for ink in (INK, MUTED)]
+    found = np.concatenate([*scales, *inks, [to_rgb(_EMPTY), to_rgb("#111111")]])
+    assert len(found) == 256, len(found)
+    return np.rint(255 * found).astype(np.uint8)
 
 
 def _scales(parameter: str, true: np.ndarray, error: np.ndarray) -> tuple[Normalize, Normalize]:
