@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from raymap.evaluation.drawing import DPI, INK, MUTED, SERIES, plain, png
+from raymap.evaluation.drawing import DPI, INK, MARKERS, MUTED, SERIES, plain, png
 from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.summary import column, frame
 
@@ -161,8 +161,9 @@ def error_profiles(
     axes[0].set_ylabel(label)
     lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
     axes[-1].legend(
-        handles=[*lines.values()], loc="center left", bbox_to_anchor=(1.03, 0.5), frameon=False, handlelength=1.6
-    )
+        handles=[*lines.values()], loc="center left", bbox_to_anchor=(1.03, 0.5), frameon=False, handlelength=1.6,
+        fontsize=8.5,
+    )  # fmt: skip
     return png(axes[0].figure)
 
 
@@ -184,7 +185,8 @@ def _profile(axis, scores: Sequence[Mapping | None], name: str, index: int, num:
         return
     line = _line(index)
     means = [score["mean"] for _, score in points]
-    axis.plot([x for x, _ in points], means, marker="o", linewidth=1.6, markersize=4, mew=0, label=plain(name), **line)
+    line |= {"marker": MARKERS[index % len(MARKERS)], "markersize": 4.5, "mew": 0, "linewidth": 1.6}
+    axis.plot([x for x, _ in points], means, label=plain(name), **line)
     for x, score in points:
         if score["low"] is not None:
             low = max(score["low"], score["mean"] * 0.05)  # an interval may pass zero, a log axis may not

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from raymap.evaluation.drawing import (
     plain,
     png,
     scales,
+    small,
 )
 
 #: 1400 pixels: a page shows about 900, a dense screen twice as many.
@@ -85,7 +85,7 @@ def comparison(items: Sequence[Mapping[str, Any]]) -> bytes:
                     _vehicles(axis, item)
             top -= panel_h + _BESIDE_IN
     _foot(figure, items, norms, (lefts, panel_w, top))
-    return _small(png(figure))
+    return small(png(figure), _palette())
 
 
 def _checked_methods(items: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -172,7 +172,7 @@ def intervals(splits: Mapping[str, Mapping[str, Mapping]], reference: str, label
         axis.set_xlabel(f"{label} (lower is better)", fontsize=8, color=INK)
     axes[0].set_yticks(range(len(order)), [plain(name) for name in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
-    return _small(png(figure))
+    return small(png(figure), _palette())
 
 
 def _interval(axis, row: int, score: Mapping, color: str) -> None:
@@ -197,18 +197,6 @@ def _dress(axis, means: Sequence[float]) -> None:
     axis.tick_params(colors=MUTED, labelsize=7.5)
     axis.tick_params(axis="x", which="minor", length=0)
     axis.tick_params(axis="y", length=0, labelsize=8, labelcolor=INK)
-
-
-def _small(png: bytes) -> bytes:
-    """The same picture in 256 colours, most of them those of the maps: a fraction of the bytes, and no bands."""
-    from PIL import Image
-
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(_palette().tobytes())
-    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
 
 
 def _palette() -> np.ndarray:

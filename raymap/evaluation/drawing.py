@@ -17,7 +17,9 @@ DPI = 200  # nine inches make 1800 pixels: crisp when shown 900 wide on a dense 
 GAP_IN = 0.09
 INK, MUTED, BUILDING = "#1d2329", "#68727d", "#a3a8ae"
 SERIES = ("#0b6e99", "#d1495b", "#2e8b57", "#b8860b", "#7b4fa3", "#3a3f47", "#e07a3f", "#4f8fd0")
-_STAR = {"color": "#ffffff", "mec": "#111111", "mew": 0.8, "markersize": 9.5, "clip_on": False}
+#: Of the methods, in the order of SERIES: lines that cross stay apart without their colours.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+STAR = {"color": "#ffffff", "mec": "#111111", "mew": 0.8, "markersize": 9.5, "clip_on": False}
 _PAPER = LinearSegmentedColormap.from_list("paper", ["#f6f5f1", "#f6f5f1"])
 _OUTLINE = LinearSegmentedColormap.from_list("outline", ["#f6f5f1", "#7aa6b8", "#0b3c5d"])
 COLORMAP = {"building": _PAPER, "outline": _OUTLINE, "gain": colormaps["inferno"], "error": colormaps["RdBu_r"]}
@@ -44,7 +46,7 @@ def panel(axis, image: np.ndarray, kind: str, norm: Normalize, tx: tuple[int, in
     colormap = COLORMAP[kind].with_extremes(bad=BUILDING)
     axis.imshow(np.ma.masked_invalid(image), cmap=colormap, norm=norm, interpolation="nearest", aspect="auto")
     if tx is not None:
-        axis.plot(tx[1], tx[0], "*", **_STAR)
+        axis.plot(tx[1], tx[0], "*", **STAR)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set(linewidth=0.5, color=MUTED)
@@ -66,7 +68,7 @@ def key(figure, span: tuple, top: float, cells: int, cell_m: float | None, tx) -
     axis.plot(0.03 * cells, 0.27, "s", color=BUILDING, markersize=6.5)
     axis.text(0.085 * cells, 0.25, "building", fontsize=7.5, color=INK, va="center")
     if tx is not None:
-        axis.plot(0.46 * cells, 0.27, "*", **_STAR)
+        axis.plot(0.46 * cells, 0.27, "*", **STAR)
         axis.text(0.525 * cells, 0.25, "transmitter", fontsize=7.5, color=INK, va="center")
 
 
@@ -104,4 +106,16 @@ def png(figure: Figure) -> bytes:
     """The figure as PNG bytes, the same every time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def small(png: bytes, palette: np.ndarray) -> bytes:
+    """The same picture in the 256 colours of ``palette``, (256, 3) uint8: a fraction of the bytes, and no bands."""
+    from PIL import Image
+
+    colors = Image.new("P", (1, 1))
+    colors.putpalette(palette.tobytes())
+    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(palette=colors, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    image.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
