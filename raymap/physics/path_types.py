@@ -37,7 +37,7 @@ def path_type_labels(
     than the distance and arrives within 0.05 rad of the transmitter's zenith; **scattering** otherwise.
 
     The paper says only that rules of physics make its labels (of equation 12). Against the kinds that Sionna RT tells,
-    these are right for all paths of scenario S1 and for 87 % of S2, seed 0 (recall of the four kinds in their order 100, 87,
+    these are right for all paths of scenario S1 and for 87 % of S2, seed 0 (recall by kind, in order, 100, 87,
     94 and 41 %); the paper's power caps and delay factors, read as rules, for 38 and 33 %.
     """
     line = line_of_sight(receivers_m, transmitter_m)
