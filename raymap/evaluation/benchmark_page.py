@@ -26,13 +26,13 @@ from raymap.evaluation.markdown import table as markdown_table
 
 _STUDIES = {
     "methods": "Methods",
-    "matrix": "Every method, a sixth of the steps",
+    "matrix": "Every method, a third of the steps",
     "law": "What physics tells, cell by cell",
     "outline": "Which outline helps",
     "physics": "Which physics inputs help",
     "diffusion": "What the diffusion is made of",
     "rmdm": "What RMDM is made of",
-    "measured": "With 1 to 10 % of the cells measured, a sixth of the steps",
+    "measured": "With 1 to 10 % of the cells measured, a third of the steps",
 }
 _SPLITS = {"test": "San Francisco, never trained on", "test_generated": "generated towns, never trained on"}
 _KINDS = {"srm": "static maps", "drm": "maps with vehicles", "mrm": "multipath maps"}
@@ -280,8 +280,8 @@ def _commands(found: Mapping) -> list[str]:
         "",
         f"    {found['command']}",
         "",
-        "One training, and the page anew (a name is the kind of maps, the method, *short* for a sixth of the steps,",
-        "and the seed):",
+        "One training, and the page anew (a name is the kind of maps, the method, *short* or *study* for a third of",
+        "the steps, and the seed):",
         "",
         f"    {found['command']} --only '^{example}$'",
         "",

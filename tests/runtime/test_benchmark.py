@@ -41,7 +41,7 @@ def num_steps(job):
     return sum(getattr(job, stage).optim.num_steps for stage in job.stages if stage != "autoencoder")
 
 
-def test_the_matrix_has_every_method_on_every_kind_with_a_sixth_of_the_steps():
+def test_the_matrix_has_every_method_on_every_kind_with_a_third_of_the_steps():
     chosen = benchmarks.benchmark("small")
     matrix = [entry for entry in chosen.entries if "matrix" in entry.studies]
     titles = {title for title, _recipe in recipes.METHODS.values()}
@@ -49,7 +49,7 @@ def test_the_matrix_has_every_method_on_every_kind_with_a_sixth_of_the_steps():
         here = {entry.method for entry in matrix if entry.kind == kind}
         assert here - {"RadioDiff-k², no dominant path"} == titles
     whole = num_steps(recipes.k2("small"))
-    assert all(abs(num_steps(entry.job) - whole / 6) < 3 for entry in matrix)
+    assert all(abs(num_steps(entry.job) - whole / 3) < 2 for entry in matrix)
     assert all(entry.name.endswith("-short-0") for entry in matrix)
 
 
