@@ -82,6 +82,17 @@ def tables(path: str | Path, columns: Columns | None = None, num_paths: int | No
     }
 
 
+def positions(path: str | Path, columns: Columns | None = None) -> np.ndarray:
+    """(N, 3) float64 [m], every position of a .csv or .parquet file once, in order of appearance; nothing else is read.
+
+    ``columns`` and what is raised as in :func:`tables`.
+    """
+    columns = columns or Columns()
+    receivers_m = _positions(Cells(path, columns.separator), columns)
+    _, first = np.unique(receivers_m, axis=0, return_index=True)
+    return receivers_m[np.sort(first)]
+
+
 def _rows(cells: Cells, columns: Columns) -> _Rows:
     receivers_m = _positions(cells, columns)
     receiver = _receivers(cells, columns, receivers_m)

@@ -17,12 +17,12 @@ from matplotlib.ticker import LogLocator
 
 from raymap.data.path_table import PathTable
 from raymap.evaluation import charts
-from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, STAR, plain, png, small
+from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, plain, png, small
 from raymap.evaluation.path_metrics import UNITS, errors, in_units
+from raymap.evaluation.receiver_drawing import EMPTY, Places
 
 _WIDTH_IN = 9.0
 _DASHES = ("-", "--", "-.", ":")
-_EMPTY = "#c9cdd2"
 #: Azimuths go round, and so do their colours: dark at 0°, bright at ±180°, one of them blue at 90°, one red at −90°.
 _ROUND = LinearSegmentedColormap.from_list("round", ["#f5d547", "#c2402f", "#1f1436", "#2f86c1", "#f5d547"])
 _COLORMAP = {
@@ -76,7 +76,7 @@ def first_path_maps(true: PathTable, predicted: PathTable) -> bytes:
         "true": in_units(true)[:, 0], "predicted": in_units(predicted)[:, 0],
         "predicted − true": errors(true, predicted)[:, 0],
     }  # fmt: skip
-    place = _Place(true)
+    place = Places(true.receivers_m, true.transmitter_m)
     panel_in = (_WIDTH_IN - 0.9) / len(UNITS)
     height_in = 3 * min(panel_in * place.height_m / place.width_m, 3.0) + 1.9
     figure = Figure(figsize=(_WIDTH_IN, height_in), dpi=DPI, facecolor="white", layout="constrained")
@@ -148,62 +148,11 @@ def error_by_rate(
     return charts.error_profiles(panels, methods, label)
 
 
-class _Place:
-    """Where receivers stand on a picture: in the cells of a grid, or as dots."""
-
-    def __init__(self, table: PathTable) -> None:
-        self.xy_m = table.receivers_m[:, :2]
-        self.tx_m = table.transmitter_m[:2]
-        steps = [_step_m(along) for along in self.xy_m.T]
-        origin, far = self.xy_m.min(0), self.xy_m.max(0)
-        self.cells = None
-        if None not in steps:
-            cells = np.rint((self.xy_m - origin) / steps).astype(int)
-            shape = cells.max(0) + 1
-            # Two in one cell are of two heights; few in many cells are no grid but a coincidence of rounding.
-            if len(np.unique(cells, axis=0)) == len(cells) and shape.prod() <= 40 * len(cells):
-                self.cells, self.shape = cells, shape
-                origin, far = origin - np.divide(steps, 2), far + np.divide(steps, 2)
-        edge_m = np.maximum(far - origin, 1.0) * (0.0 if self.cells is not None else 0.03)
-        self.low, self.high = origin - edge_m, np.maximum(far, origin + 1e-3) + edge_m
-        self.width_m, self.height_m = self.high - self.low
-
-    def draw(self, axis, values: np.ndarray, colormap, norm: Normalize) -> None:
-        """``values``: (N,), NaN is grey."""
-        axis.set_facecolor(_EMPTY)
-        if self.cells is not None:
-            image = np.full(self.shape[::-1], np.nan)
-            image[self.cells[:, 1], self.cells[:, 0]] = values
-            extent = (self.low[0], self.high[0], self.high[1], self.low[1])
-            axis.imshow(np.ma.masked_invalid(image), cmap=colormap, norm=norm, extent=extent, interpolation="nearest")
-        else:
-            known = np.isfinite(values)
-            size = float(np.clip(12000.0 / max(len(values), 1), 1.0, 60.0))
-            axis.scatter(*self.xy_m[~known].T, s=size, marker="o", facecolor="none", edgecolor="#b4bac1", linewidth=0.5)
-            axis.scatter(*self.xy_m[known].T, c=values[known], s=size, cmap=colormap, norm=norm, linewidth=0)
-        axis.set(xlim=(self.low[0], self.high[0]), ylim=(self.high[1], self.low[1]), aspect="equal")
-        axis.tick_params(colors=MUTED, labelsize=7, length=2, width=0.5)
-        for spine in axis.spines.values():
-            spine.set(linewidth=0.5, color=MUTED)
-        if (self.tx_m >= self.low).all() and (self.tx_m <= self.high).all():
-            axis.plot(*self.tx_m, "*", **STAR)
-
-
-def _step_m(along: np.ndarray) -> float | None:
-    """Spacing [m] of the lines that coordinates (N,) stand on, None if they stand on no regular ones."""
-    lines = np.unique(np.round(along, 4))
-    if len(lines) < 2:
-        return None
-    step = float(np.diff(lines).min())
-    off = (lines - lines[0]) / step
-    return step if np.abs(off - np.rint(off)).max() < 0.02 else None
-
-
 def _palette() -> np.ndarray:
     """(256, 3) uint8: each scale in 46 steps, and the greys of what else is drawn."""
     scales = [colors(np.linspace(0, 1, 46))[:, :3] for colors in (*_COLORMAP.values(), COLORMAP["error"])]
     inks = [np.linspace(to_rgb(ink), 1.0, 12) for ink in (INK, MUTED)]
-    found = np.concatenate([*scales, *inks, [to_rgb(_EMPTY), to_rgb("#111111")]])
+    found = np.concatenate([*scales, *inks, [to_rgb(EMPTY), to_rgb("#111111")]])
     assert len(found) == 256, len(found)
     return np.rint(255 * found).astype(np.uint8)
 
