@@ -56,8 +56,8 @@ def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
         f"    {told['command']}", "",
         f"{told['hardware']}; commit {told['commit']}.", "",
         f"Measured: {measured['num_paths']:,} paths at {measured['num_receivers']:,} receivers of the transmitter at "
-        f"({x_m:g}, {y_m:g}, {z_m:g}) m, {told['frequency_hz'] / units.HERTZ['GHz']:g} GHz; {measured['num_dark']:,} of "
-        f"the receivers have no path. By **{told['method']}**, in {told['seconds']:.1f} s, these become "
+        f"({x_m:g}, {y_m:g}, {z_m:g}) m, {told['frequency_hz'] / units.HERTZ['GHz']:g} GHz; {measured['num_dark']:,} "
+        f"of the receivers have no path. By **{told['method']}**, in {told['seconds']:.1f} s, these become "
         f"{made['num_paths']:,} paths at {made['num_receivers']:,} receivers, {made['num_dark']:,} of which have none.",
         "",
         f"{measured['num_on_map']:,} of the measured receivers are on the map and keep what was measured. "
@@ -65,8 +65,8 @@ def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
         f"still not known.", "",
         "## Maps", "",
         "![maps of power, delay, number of paths and spreads](maps.png)", "",
-        "Spreads are weighted by power: of the delay about its mean, of angles √(−2·ln R) with R the length of the mean "
-        "direction. Grey: no receiver, or no path. Over all receivers, those without a path counted in the number of "
+        "Spreads are weighted by power: of the delay about its mean, of angles √(−2·ln R) with R the length of the "
+        "mean direction. Grey: no receiver, or no path. Over all receivers, those without a path counted in the number of "
         "paths alone:", "",
         *markdown.table(["", "unit", "5 %", "median", "95 %"], [_row(*item) for item in told["quantities"].items()]),
         "",
@@ -101,8 +101,8 @@ def _point(name: str, point: PathTable, sounding: Mapping[str, Any]) -> list[str
         f"![taps over delay]({name}-impulse_response.png)", "",
         "Frequency response in that band:", "", f"![power over frequency]({name}-frequency_response.png)", "",
         f"Beam of a planar array of {num_x} x {num_y} antennas, half a wavelength apart along x and y, towards the "
-        f"strongest path, from zenith {zenith_deg:.1f}° and azimuth {azimuth_deg:.1f}°. Rings are the paths, larger ones "
-        f"stronger; an array in the x-y plane sees the same above and below itself:", "",
+        f"strongest path, from zenith {zenith_deg:.1f}° and azimuth {azimuth_deg:.1f}°. Rings are the paths, larger "
+        f"ones stronger; an array in the x-y plane sees the same above and below itself:", "",
         f"![gain of the beam over directions]({name}-beam_pattern.png)", "",
         f"Numbers: `{name}-paths.csv`, `{name}-impulse_response.csv`, `{name}-frequency_response.csv`, "
         f"`{name}-beam_pattern.csv`.",

@@ -98,9 +98,9 @@ def complete(model: PathPredictor, measured: PathTable, receivers_m: np.ndarray,
 def keep_measured(predicted: PathTable, measured: PathTable) -> PathTable:
     """``predicted``, but at the places of measured receivers the paths that were measured, and no others.
 
-    What is not known of a measured path is told by the predicted path of the same rank, or the last one before it; where
-    none is predicted at all it stays unknown. A measured number is never changed; where a power was filled in, the
-    paths of that receiver are sorted again, strongest first. Raises ValueError if the tables have room for other
+    What is not known of a measured path is told by the predicted path of the same rank, or the last one before it;
+    where none is predicted at all it stays unknown. A measured number is never changed; where a power was filled in,
+    the paths of that receiver are sorted again, strongest first. Raises ValueError if the tables have room for other
     numbers of paths.
     """
     if predicted.num_paths != measured.num_paths:
