@@ -88,7 +88,7 @@ def inverse_distance(measured: PathTable, receivers_m: np.ndarray, num: int, bes
 
 
 class NearestPaths(PathPredictor):
-    """Every receiver has the paths of the measured receiver nearest to it; ranks that it lacks, of the next that has."""
+    """Every receiver has the paths of the measured one nearest to it; ranks that it lacks, of the next that has."""
 
     turns_with_scene: ClassVar[bool] = True
 

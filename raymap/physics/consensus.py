@@ -8,9 +8,9 @@ have room for say nothing of a path weaker than the last on their list; all othe
 An anchor sees the places behind one another together: what hides one mostly hides those behind it. So a neighbour's
 distance counts less along the ray from the anchor than across it (:data:`ALONG`).
 
-The power of a group is a line through what its members say, with what that line misses as its doubt σ. Group g is the
-l-th strongest path with the probability that it is there and exactly l − 1 stronger ones are, a Poisson binomial
-distribution over the other groups h, each there and stronger with q_h·Φ((P_h − P_g)/√(σ_g² + σ_h²)).
+The power of a group is that of a curve through what its members say, and its doubt σ what the curve misses of them.
+Group g is the l-th strongest path with the probability that it is there and exactly l − 1 stronger ones are, a Poisson
+binomial distribution over the other groups h, each there and stronger with q_h·Φ((P_h − P_g)/√(σ_g² + σ_h²)).
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy as np
 from numba import njit
 
 #: Distances along the ray from the anchor count this much of those across it.
-ALONG = 0.25
+ALONG = 0.2
 #: Most groups at a place; candidates of far neighbours beyond are left out.
 MAX_GROUPS = 48
 #: Length and direction agree within so much [m], [rad].
-AGREE_M, AGREE_RAD = 1.0, math.radians(4.0)
+AGREE_M, AGREE_RAD = 2.0, math.radians(6.0)
 #: Doubt of a power that one neighbour alone tells, and the least of any [dB].
 LONE_DB, LEAST_DB = 1.0, 0.01
-#: A neighbour hears a path that it would list last with Φ(−2): its own list's end is drawn from the same powers.
+#: A neighbour's silence counts as denial with Φ((P − last)/σ − 2), for a path of power P that should end its list.
 MARGIN = 2.0
 #: Weights fall with distance to this power, for what is said of a power and for whether a path is there.
-FALL_POWER, FALL_PRESENCE = 4.0, 2.0
-#: Share of a curve's slopes and bends that is taken away, and members that it takes to draw a line and a bent surface.
+FALL_POWER, FALL_PRESENCE = 4.0, 3.0
+#: Weight of flatness in a curve, and members that it takes to draw a plane and a bent surface.
 RIDGE = 1e-4
 LINE_FROM, SURFACE_FROM = 4, 10
 #: Distances [m] below which neighbours are equally near, and shortest legs.
@@ -61,10 +61,8 @@ def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, 
         for g in range(num):
             _power(g, targets[t], rows[t], distance_m[t], receivers, anchor, power, seen, moved[g, 4], belief[g])
         for g in range(num):
-            n, p = first[g]
-            belief[g, 2] = _presence(
-                targets[t], rows[t], receivers, anchor[n, p], moved[g, 4], belief[g, 0], belief[g, 1], power, told, full, seen[g]
-            )
+            seen_from = anchor[first[g, 0], first[g, 1]]
+            _presence(targets[t], rows[t], receivers, seen_from, moved[g, 4], power, told, full, seen[g], belief[g])
         _ranks(num, num_ranks, belief, chance)
         _settle(num, num_ranks, belief, moved, chance, likeliest, out[t])
 
@@ -187,8 +185,9 @@ def _cholesky_solve(a, b, size):
 
 
 @njit(cache=True, nogil=True)
-def _presence(target, rows, receivers, anchor, leg, power_here, doubt, power, told, full, seen):
-    """Share of the neighbours' weight that sees a group, of those who would if it were there."""
+def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, belief):
+    """Into ``belief`` the share of the neighbours' weight that sees a group, of those who would if it were there."""
+    power_here, doubt = belief[0], belief[1]
     x, y = target[0] - anchor[0], target[1] - anchor[1]
     away = max(math.hypot(x, y), 1e-9)
     x, y = x / away, y / away
@@ -210,7 +209,7 @@ def _presence(target, rows, receivers, anchor, leg, power_here, doubt, power, to
             for_it += weight
         else:
             against += weight * heard
-    return for_it / (for_it + against)
+    belief[2] = for_it / (for_it + against)
 
 
 @njit(cache=True, nogil=True)

@@ -131,9 +131,7 @@ def test_a_saved_model_says_the_same(model, tmp_path):
 def test_numbers_that_are_not_known_leave_no_gap(model, unknown):
     rows = np.random.default_rng(2).random((len(MEASURED), 1)) < 0.5
     for everywhere in (False, True):
-        hidden = {
-            name: np.where(rows | everywhere, np.float32(np.nan), getattr(MEASURED, name)) for name in unknown
-        }
+        hidden = {name: np.where(rows | everywhere, np.float32(np.nan), getattr(MEASURED, name)) for name in unknown}
         found = model.complete(replace(MEASURED, **hidden), WANTED_M)
         assert found.valid.all() and np.isfinite(found.values).all()
 
