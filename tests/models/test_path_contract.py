@@ -64,11 +64,13 @@ MEASURED, WANTED_M = mirror_room(places(60, 0)), places(12, 1)
 
 
 def default_configs():
-    """Default config of every kind of path predictor; the kind alone if it has none."""
+    """Default config of every kind of path predictor, for as many paths as the room has if it must be told; the kind
+    alone if it has none."""
     for kind, method in sorted(Predictor.classes.items()):
         if issubclass(method, PathPredictor) and method.__module__.startswith("raymap."):
             try:
-                yield pytest.param(method.Config(), id=kind)
+                told = {"num_paths": MEASURED.num_paths} if "num_paths" in method.Config.model_fields else {}
+                yield pytest.param(method.Config(**told), id=kind)
             except ValidationError:
                 yield pytest.param(kind, id=kind)
 
