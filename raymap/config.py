@@ -112,6 +112,15 @@ class DataConfig(Settings):
     )
 
 
+class PointsConfig(Settings):
+    """Measured receivers of one transmitter, for methods of paths."""
+
+    file: str = Field("", description="table of measured receivers (raymap.data.path_file)")
+    val_share: float = Field(0.15, ge=0, lt=1, description="share of the receivers kept for validation")
+    batch_size: int = Field(4096, ge=4, description="receivers per step, over all workers together")
+    hidden: float = Field(0.2, gt=0, lt=1, description="share of a step's receivers that is asked for")
+
+
 class OptimConfig(Settings):
     """AdamW with linear warm-up and cosine decay, gradient clipping, EMA and autocast."""
 
@@ -124,13 +133,16 @@ class OptimConfig(Settings):
     ema_decay: float = Field(0.995, ge=0, lt=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    keep: Literal["last", "best"] = Field(
+        "last", description="the checkpoint that becomes the model: the last, or that of least validation loss"
+    )
     log_every: int = Field(20, ge=1, description="steps between logged points")
 
 
 class WorkersConfig(Settings):
     """Ray Train workers."""
 
-    num: int = Field(1, ge=0, description="training processes; 0 runs the loop in this process, without a cluster")
+    num: int = Field(1, ge=0, description="training processes; 0: the loop in this process, for methods of paths only")
     cpus_each: float = Field(1, gt=0)
     gpus_each: float = Field(0, ge=0)
     max_failures: int = Field(3, ge=-1, description="restarts from the last checkpoint before giving up; -1: no limit")
@@ -154,7 +166,7 @@ class Run(Settings, Generic[ModelT]):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     storage: str = Field(description="folder or URI under which the run keeps checkpoints and its model")
     model: SerializeAsAny[ModelT]
-    data: DataConfig
+    data: DataConfig | PointsConfig
     optim: OptimConfig = OptimConfig()
     workers: WorkersConfig = WorkersConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -168,7 +180,8 @@ class Run(Settings, Generic[ModelT]):
 
     @model_validator(mode="after")
     def _inputs_are_computed(self) -> Run[ModelT]:
-        if self.model.reads("dominant_path") and not self.data.dominant_path:
+        computed = isinstance(self.data, DataConfig) and self.data.dominant_path
+        if self.model.reads("dominant_path") and not computed:
             raise ValueError("the model reads 'dominant_path', which is computed only with data.dominant_path on")
         return self
 

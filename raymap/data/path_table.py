@@ -12,6 +12,8 @@ from raymap.scene import PathKind
 
 #: What is told of a path, in this order, each (N, P).
 PARAMETERS = ("power_db", "delay_s", "zenith_rad", "azimuth_rad")
+#: Makes dB, ns, degrees, degrees of them, the units in which errors are told.
+PER_UNIT = 1.0 / np.array([1.0, units.SECONDS["ns"], units.RADIANS["deg"], units.RADIANS["deg"]])
 #: Kind of a path of which no kind is known.
 UNKNOWN_KIND = -1
 

@@ -13,8 +13,8 @@ _SAME = ("study", "kind", "split", "dataset")
 def keep(found: dict, earlier: Mapping | None) -> dict:
     """``found`` (what ``benchmark.json`` holds) with the rows of an ``earlier`` one that it lacks, marked ``kept``.
 
-    Rows of another size, dataset or rule are left. What compares a row with another one, its ratio and its p, needs the
-    scores of every map: it stays only where both rows do. Returns ``found`` itself, changed.
+    Rows of another size, dataset or rule are left. What compares a row with another one, its ratio and its p, stays
+    only where both rows do; with another it takes the scores of every map. Returns ``found`` itself, changed.
     """
     if not earlier or any(earlier.get(key) != found[key] for key in ("size", "outline_rule")):
         return found

@@ -88,7 +88,8 @@ def write(
         if table.get("examples"):
             png = comparison_pictures.comparison(_items(table["examples"], table["rows"]))
             numbers["pictures"]["maps"] = _keep(page, f"{table['study']}-{table['kind']}-{table['split']}.png", png)
-    benchmark_kept.keep(found, _before(page))
+    for table in benchmark_kept.keep(found, _before(page))["tables"]:
+        _compare_anew(table)
     places = [*itertools.product(_STUDIES, _KINDS, _SPLITS)]
     found["tables"].sort(key=lambda table: places.index((table["study"], table["kind"], table["split"])))
     if num_planned is not None:
@@ -168,12 +169,34 @@ def _numbers(table: Mapping, about: Mapping) -> dict:
         scores["num_seeds"] = int(part["seed"].nunique())
         minutes = part.groupby("seed")["minutes"].first().mean()
         scores["minutes"] = None if pd.isna(minutes) else float(minutes)
+        scores["nmse_by_map"] = _by_map(part)
         scores["to_reference"] = _ratio(rows, name, table["reference"])
         scores["p_holm"] = tested.get(name, {}).get("p_holm")
         scores["trainings"] = [dict(one) for one in table.get("trained", {}).get(name, [])]
         scores["commits"] = [*dict.fromkeys(commit for one in scores["trainings"] for commit in one["commits"])]
     found["duel"] = _duel(rows, *table["duel"]) if table.get("duel") else None
     return {key: table[key] for key in ("study", "kind", "reference")} | found
+
+
+def _by_map(part: pd.DataFrame) -> list:
+    """``[scene, tx_id, NMSE]`` of every map, means over seeds: what a later page compares its own rows with."""
+    mean = part.groupby(["scene", "tx_id"])["raw/all/nmse"].mean()
+    return [[str(scene), int(tx_id), float(value)] for (scene, tx_id), value in mean.items()]
+
+
+def _compare_anew(table: dict) -> None:
+    """Ratios and tests of a table that holds rows of an earlier page, where both rows tell of every map."""
+    told = {name: scores.get("nmse_by_map") for name, scores in table["methods"].items()}
+    reference = table["reference"]
+    if not any(scores.get("kept") for scores in table["methods"].values()) or not told.get(reference):
+        return
+    columns = ["method", "scene", "tx_id", "raw/all/nmse"]
+    rows = pd.DataFrame([(name, *one) for name, known in told.items() for one in known or ()], columns=columns)
+    tested = _tested(rows, reference)
+    for name in filter(told.get, told):
+        scores = table["methods"][name]
+        scores["to_reference"] = _ratio(rows, name, reference)
+        scores["p_holm"] = tested.get(name, {}).get("p_holm")
 
 
 def _duel(rows: pd.DataFrame, method: str, other: str) -> dict | None:

@@ -16,13 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from raymap.data.path_table import PARAMETERS, PathTable
+from raymap.data.path_table import PARAMETERS, PER_UNIT, PathTable
 from raymap.evaluation.intervals import clustered_mean, clustered_ratio
 from raymap.evaluation.summary import frame
 
 #: What of a path is scored, in the order of ``path_table.PARAMETERS``, and the unit of its errors.
 UNITS = {"power": "dB", "delay": "ns", "zenith": "deg", "azimuth": "deg"}
-_PER_UNIT = np.array([1.0, 1e9, 180.0 / np.pi, 180.0 / np.pi])
 _ZENITH, _AZIMUTH = PARAMETERS.index("zenith_rad"), PARAMETERS.index("azimuth_rad")
 #: Shares of paths whose absolute error is at most the score of that name.
 QUANTILES = {"p50": 0.5, "p90": 0.9}
@@ -32,7 +31,7 @@ COSTS = {"fit_s": "median", "predict_s": "median", "peak_memory_mb": "max", "par
 
 def in_units(table: PathTable) -> np.ndarray:
     """(N, P, 4) float64, the numbers of every path in :data:`UNITS`; NaN where they are not known."""
-    return table.values.astype(np.float64) * _PER_UNIT
+    return table.values.astype(np.float64) * PER_UNIT
 
 
 def errors(true: PathTable, predicted: PathTable) -> np.ndarray:

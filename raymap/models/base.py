@@ -60,6 +60,10 @@ class Predictor(nn.Module):
         """The training loss: {"loss": (), and any terms to log: ()}."""
         raise TypeError(f"{type(self).__name__} has no training loss")
 
+    def validation_loss(self, batch: MapBatch) -> torch.Tensor:
+        """What training on other data should lessen: (), by default the losses of all parts together."""
+        return sum(self(batch, part)["loss"] for part in self.parts())
+
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> torch.Tensor:
         """(B, 1, H, W) in [-1, 1], one seed per sample, so that sample i is the same in a batch of any size."""
         raise TypeError(f"{type(self).__name__} predicts nothing by itself")

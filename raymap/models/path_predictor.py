@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from raymap.data.path_table import PathTable
@@ -12,14 +14,20 @@ class PathPredictor(Predictor):
     """Completes a map of paths from measurements. Methods that learn nothing have no parameters.
 
     What is measured is an input, never remembered: weights that were trained on one set of measurements complete
-    another, and whoever asks says what is known.
+    another, and whoever asks says what is known. ``turns_with_scene``: a scene that is turned about the vertical has
+    the same paths, turned, and never ones that hang on the axes of the map.
     """
+
+    turns_with_scene: ClassVar[bool] = False
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
         """The paths at ``receivers_m`` (N, 3) [m], as many per receiver as ``measured`` has room for, strongest first.
 
         Receiver i gets the same whatever others are asked for with it. ``measured`` may hold numbers that are not
         known (NaN); no number of a path that is told is unknown. Raises ValueError if nothing is measured.
+
+        Every receiver has a path at every rank at which any measured receiver has one (``valid``), as numbers are asked
+        for where paths truly are, and which ranks a place lacks is no part of this answer.
         """
         raise NotImplementedError
 

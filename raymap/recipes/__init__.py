@@ -1,6 +1,7 @@
 """Recipes: a size (:data:`Size`) in, a whole config out. One paper, one file; one method, one function."""
 
 from raymap.recipes.phyrmdm import rmdm
+from raymap.recipes.pinn_gnn import PATH_METHODS, path_method, path_title
 from raymap.recipes.radio_unet import radiounet, sparse_finetune
 from raymap.recipes.radiodiff_k2 import (
     ENVIRONMENT,
@@ -21,6 +22,7 @@ __all__ = [
     "ENVIRONMENT",
     "K2_SIZES",
     "METHODS",
+    "PATH_METHODS",
     "PHYSICS",
     "VARIANTS",
     "Size",
@@ -28,6 +30,8 @@ __all__ = [
     "k2",
     "law_of",
     "of_several_cells",
+    "path_method",
+    "path_title",
     "radiodiff",
     "radiounet",
     "regression",

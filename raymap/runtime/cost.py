@@ -37,7 +37,7 @@ def of(model: base.Predictor, batch: MapBatch, repeats: int = 5) -> dict[str, fl
     seconds = [_seconds(model, batch) for _ in range(repeats)]
     return {
         "latency_ms": 1000 * float(np.median(seconds)),
-        "peak_memory_mb": _peak_memory_mb(batch),
+        "peak_memory_mb": peak_memory_mb(batch.tx.is_cuda),
         "maps_per_s": throughput(lambda num: _seconds(model, _repeated(batch, num)), min(seconds), repeats),
         "flop": flop,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -97,8 +97,9 @@ def _repeated(batch: MapBatch, num: int) -> MapBatch:
     return replace(batch, **{name: raster.repeat(num, 1, 1, 1) for name, raster in batch.rasters().items()})
 
 
-def _peak_memory_mb(batch: MapBatch) -> float | None:
-    if batch.tx.is_cuda:
+def peak_memory_mb(is_cuda: bool = False) -> float | None:
+    """Most memory of this process so far [MB], or of its GPU; None where the system does not tell."""
+    if is_cuda:
         return torch.cuda.max_memory_allocated() / 1e6
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():

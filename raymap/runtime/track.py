@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from raymap.config import Run, flatten
+from raymap.config import Run, TrackingConfig, flatten
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow.json"
@@ -132,7 +132,7 @@ def start(run: Run, folder: Path, tags: Mapping[str, str]) -> Tracker:
             tracker.client.update_run(tracker.run_id, status="RUNNING")
             return tracker
     tracker = Tracker(uri, "")
-    created = tracker.client.create_run(_experiment(tracker.client, run), run_name=run.name)
+    created = tracker.client.create_run(_experiment(tracker.client, run.tracking, run.storage), run_name=run.name)
     tracker.run_id = created.info.run_id
     for name, value in flatten(run).items():
         tracker.client.log_param(tracker.run_id, name, str(value)[:6000])
@@ -143,17 +143,22 @@ def start(run: Run, folder: Path, tags: Mapping[str, str]) -> Tracker:
     return tracker
 
 
-def _experiment(client, run: Run) -> str:
-    experiment = client.get_experiment_by_name(run.tracking.experiment)
+def prepare(tracking: TrackingConfig, storage: str) -> None:
+    """Make the store and its experiment now, where several runs would otherwise do so at once and break each other."""
+    _experiment(Tracker(tracking.uri or default_uri(storage), "").client, tracking, storage)
+
+
+def _experiment(client, tracking: TrackingConfig, storage: str) -> str:
+    experiment = client.get_experiment_by_name(tracking.experiment)
     if experiment is not None:
         return experiment.experiment_id
-    return client.create_experiment(run.tracking.experiment, artifact_location=_artifacts(run))
+    return client.create_experiment(tracking.experiment, artifact_location=_artifacts(tracking, storage))
 
 
-def _artifacts(run: Run) -> str | None:
+def _artifacts(tracking: TrackingConfig, storage: str) -> str | None:
     """With a database the artifacts lie beside the runs; a tracking server decides for itself."""
-    served = (run.tracking.uri or "").startswith("http")
-    return None if served else (Path(run.storage).resolve() / "mlartifacts").as_uri()
+    served = (tracking.uri or "").startswith("http")
+    return None if served else (Path(storage).resolve() / "mlartifacts").as_uri()
 
 
 def fetch(uri: str, tracking_uri: str | None = None) -> Path:

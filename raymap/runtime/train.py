@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shutil
@@ -16,13 +15,14 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compr
 from torch.optim.swa_utils import AveragedModel
 
 from raymap.config import Run
-from raymap.data import shards
-from raymap.data.schema import DatasetCard
 from raymap.models import base
-from raymap.runtime import cluster, track
+from raymap.runtime import cluster, feeds, track
+from raymap.runtime.checkpoints import LocalCheckpoints
 from raymap.runtime.progress import Progress, Stopwatch
 
 STATE_FILE = "state.pt"
+#: How Ray Train ranks checkpoints where the best is kept.
+_SCORED = {"checkpoint_score_attribute": "val_loss", "checkpoint_score_order": "min"}
 #: Settings that may differ between the interrupted and the resumed command.
 MAY_CHANGE = ("workers", "tracking", "storage")
 
@@ -49,11 +49,11 @@ def fit(run: Run) -> Path:
     if (finished / base.WEIGHTS_FILE).is_file():
         print(f"[{run.name}] finished before: {finished}", flush=True)
         return finished
-    cluster.connect(min_cpus=run.workers.num * run.workers.cpus_each + 1)
-    card = DatasetCard.load(run.data.folder)
-    tracker = track.start(run, folder, {"dataset_fingerprint": card.fingerprint, "dataset": card.name})
+    if run.workers.num:
+        cluster.connect(min_cpus=run.workers.num * run.workers.cpus_each + 1)
+    tracker = track.start(run, folder, feeds.kind_of(run).about(run))
     try:
-        checkpoint = _train_on_ray(run, tracker)
+        checkpoint = _train_on_ray(run, tracker) if run.workers.num else _train_here(run, tracker)
         _publish(checkpoint, finished)
         tracker.model(finished)
     except BaseException:
@@ -103,13 +103,10 @@ def _train_on_ray(run: Run, tracker: track.Tracker) -> Path:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     workers = run.workers
-    datasets = {"train": shards.stream(run.data.folder, "train", **_stream_options(run))}
-    if "val" in DatasetCard.load(run.data.folder).splits:
-        datasets["val"] = shards.stream(run.data.folder, "val", **_stream_options(run))
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"run": run.model_dump(mode="json"), "tracker": tracker.state},
-        datasets=datasets,
+        datasets=feeds.kind_of(run).datasets(run, folder_of(run)),
         dataset_config=DataConfig(datasets_to_split=["train"]),
         scaling_config=ScalingConfig(
             num_workers=workers.num,
@@ -123,31 +120,30 @@ def _train_on_ray(run: Run, tracker: track.Tracker) -> Path:
             name="checkpoints",
             storage_path=str(folder_of(run)),
             failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            checkpoint_config=CheckpointConfig(num_to_keep=2, **_SCORED if run.optim.keep == "best" else {}),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus_each else "gloo", timeout_s=120),
     )
-    return Path(trainer.fit().checkpoint.path)
+    found = trainer.fit()
+    if run.optim.keep == "last":
+        return Path(found.checkpoint.path)
+    return Path(min(found.best_checkpoints, key=lambda pair: pair[1]["val_loss"])[0].path)
 
 
-def _stream_options(run: Run) -> dict:
-    data = run.data
-    return {
-        "outline": data.outline,
-        "predicted_outlines": data.predicted_outlines,
-        "true_outlines": data.true_outlines,
-        # The slowest of all inputs, so a stage that does not read it does not wait for it.
-        "dominant_path": data.dominant_path and run.model.reads("dominant_path"),
-        "measurements": data.measurements,
-        "quarantine": str(folder_of(run) / "quarantine"),
-        "max_scenes": data.max_scenes,
-        "materialize": data.materialize,
-    }
+def _train_here(run: Run, tracker: track.Tracker) -> Path:
+    """The same loop in this process, with checkpoints of its own."""
+    kept = LocalCheckpoints(folder_of(run) / "checkpoints")
+    trainer = Trainer(run, 0, 1)
+    trainer.tracker, trainer.report = tracker, kept.keep
+    found = kept.last()
+    trainer.prepare() if found is None else trainer.restore(found)
+    trainer.run_to_end()
+    return kept.best() if run.optim.keep == "best" else kept.last()
 
 
 def train_loop(config: dict) -> dict:
-    """What every worker runs; also callable in the test's own process through Ray Train's local mode."""
+    """What every worker of Ray Train runs."""
     import ray.train
 
     # Ray Train reports every report through the root logger.
@@ -157,9 +153,7 @@ def train_loop(config: dict) -> dict:
     run = Run.model_validate(config["run"])
     context = ray.train.get_context()
     trainer = Trainer(run, context.get_world_rank(), context.get_world_size())
-    trainer.train = ray.train.get_dataset_shard("train")
-    with contextlib.suppress(KeyError):
-        trainer.val = ray.train.get_dataset_shard("val")
+    trainer.feed.attach()
     if trainer.rank == 0:
         trainer.tracker = track.Tracker(**config["tracker"])
     found = ray.train.get_checkpoint()
@@ -170,6 +164,14 @@ def train_loop(config: dict) -> dict:
             trainer.restore(Path(folder))
     trainer.wrap()
     return trainer.run_to_end()
+
+
+def _report(metrics: dict, written: Path | None) -> None:
+    """Hand metrics, and rank 0's checkpoint, to Ray Train, which keeps it whole or not at all."""
+    import ray.train
+
+    checkpoint = written and ray.train.Checkpoint.from_directory(str(written))
+    ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=f"step_{metrics['step']:08d}")
 
 
 def _warm_average(decay: float):
@@ -212,7 +214,8 @@ class Trainer:
         self.device = (
             torch.device("cuda", torch.cuda.current_device()) if run.workers.gpus_each else torch.device("cpu")
         )
-        self.train = self.val = self.tracker = None
+        self.tracker, self.report = None, _report
+        self.feed = feeds.of(run, rank, world)
         self.watch = Stopwatch()
         self.step = self.epoch = self.batch_index = 0
         self.model = base.build(run.model).to(self.device)
@@ -228,7 +231,7 @@ class Trainer:
 
     def prepare(self) -> None:
         """The model's own first look at the data; the EMA starts from what it measured."""
-        batches = self.epoch_of(self.run.seed)
+        batches = self.feed.first_look(self.run.seed)
         self.model.prepare(batch.to(self.device) for batch in batches)
         self.ema.module.load_state_dict(self.model.state_dict())
 
@@ -243,11 +246,6 @@ class Trainer:
                 self.module.register_comm_hook(None, fp16_compress_hook)
             self.ema.module.load_state_dict(self.model.state_dict()) if self.step == 0 else None
 
-    @property
-    def batch_size(self) -> int:
-        """Samples of one step on this worker."""
-        return self.run.data.batch_size // max(self.world, 1)
-
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then cosine from ``learning_rate`` to ``final_learning_rate``."""
         optim = self.run.optim
@@ -261,19 +259,11 @@ class Trainer:
         """bf16 where the run asks for it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.optim.precision == "bf16")
 
-    def epoch_of(self, shuffle_seed: int, drop_last: bool = False):
-        """One pass over this worker's training maps in an order of its own; sizes of cells as the run asks for."""
-        data = self.run.data
-        return shards.batches(
-            self.train, self.batch_size, shuffle_seed=shuffle_seed, drop_last=drop_last, factors=data.coarsen,
-            outline=data.outline, measurements=data.measurements,
-        )  # fmt: skip
-
     def stream(self):
         """Endless (batch) of this worker from the current position; epoch e is shuffled by (seed, e)."""
         while True:
             shuffle_seed = self.run.seed * 100_003 + self.epoch
-            epoch = self.epoch_of(shuffle_seed, drop_last=True)
+            epoch = self.feed.epoch(shuffle_seed, drop_last=True)
             seen = 0
             for index, batch in enumerate(epoch):
                 seen += 1
@@ -283,8 +273,8 @@ class Trainer:
                 yield batch
             if not seen:
                 raise ValueError(
-                    f"the training split gives worker {self.rank} fewer than one batch of {self.batch_size} maps; "
-                    f"lower --data.batch_size"
+                    f"the training split gives worker {self.rank} fewer than one batch of "
+                    f"{self.run.data.batch_size // max(self.world, 1)} maps; lower --data.batch_size"
                 )
             self.epoch, self.batch_index = self.epoch + 1, 0
 
@@ -294,9 +284,7 @@ class Trainer:
         seed = (self.run.seed * 1_000_003 + self.step) * 1009 + self.rank
         torch.manual_seed(seed)
         with self.watch("augment"):
-            if self.run.data.augment:
-                batch = batch.augment(torch.Generator().manual_seed(seed))
-            batch = batch.to(self.device)
+            batch = self.feed.prepared(batch, self.step, seed).to(self.device)
         logged: dict[str, torch.Tensor] = {}
         for part, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
@@ -324,6 +312,9 @@ class Trainer:
         optim, progress = self.run.optim, Progress(self.run, self.step, self.rank, self.tracker)
         if self.step >= optim.num_steps:
             self.checkpoint({"step": self.step})
+        elif self.step == 0 and optim.keep == "best":
+            # What training must improve on.
+            self.checkpoint({"step": 0, **self.validate()})
         batches = self.stream()
         while self.step < optim.num_steps:
             with progress.waiting():
@@ -340,33 +331,28 @@ class Trainer:
     @torch.no_grad()
     def validate(self, max_batches: int = 4) -> dict[str, float]:
         """Mean loss of the EMA weights on the first validation batches, under fixed noise; rank 0's answer counts."""
-        if self.val is None or self.rank != 0 or not self.optimizers:
+        if self.rank != 0 or not self.optimizers:
             return {}
         total, count = 0.0, 0
         self.ema.eval()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for batch in shards.batches(self.val, self.batch_size):
+            for batch in self.feed.validation():
                 with self.autocast():
-                    total += sum(float(self.ema(batch.to(self.device), part)["loss"]) for part in self.optimizers)
+                    total += float(self.ema.module.validation_loss(batch.to(self.device)))
                 count += 1
                 if count == max_batches:
                     break
-        return {"val_loss": total / max(count, 1)}
+        return {"val_loss": total / count} if count else {}
 
     def checkpoint(self, metrics: dict) -> None:
         """Report a checkpoint that holds the model (EMA weights and run.json) and all that training needs to go on."""
-        import ray.train
-        from ray.train import Checkpoint
-
         with tempfile.TemporaryDirectory() as name:
-            checkpoint = None
+            folder = Path(name)
             if self.rank == 0:
-                folder = Path(name)
                 base.save(self.ema.module, folder, self.run.model_dump(mode="json"))
                 torch.save(self.state(), folder / STATE_FILE)
-                checkpoint = Checkpoint.from_directory(name)
-            ray.train.report(metrics, checkpoint=checkpoint, checkpoint_dir_name=f"step_{self.step:08d}")
+            self.report(metrics, folder if self.rank == 0 else None)
 
     def state(self) -> dict:
         """All that a resumed worker needs beside the run."""

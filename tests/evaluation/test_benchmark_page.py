@@ -267,3 +267,14 @@ def test_a_page_keeps_the_rows_that_it_had(tmp_path):
     assert kept in page.splitlines()
     assert "whose trainings are not where this one was written: srm-base-0." in page
     assert "| 1a | srm-base-0 |" in page and "| 2b | srm-ours-0 |" in page
+
+
+def test_kept_rows_are_compared_with_new_ones_map_by_map(tmp_path):
+    base, ours = rows("base", 0.04), rows("ours", 0.02)
+    together = write(tmp_path / "together", base, ours)["tables"][0]["methods"]
+    write(tmp_path, base)
+    methods = write(tmp_path, ours)["tables"][0]["methods"]
+    assert methods["base"]["kept"]
+    for name in ("base", "ours"):
+        for key in ("to_reference", "p_holm"):
+            assert methods[name][key] == together[name][key]

@@ -50,7 +50,7 @@ def debug_configs():
         for name, recipe in inspect.getmembers(recipes, inspect.isfunction)
         if not name.startswith("_")
         and recipe.__module__.startswith(recipes.__name__)
-        and "size" in inspect.signature(recipe).parameters
+        and list(inspect.signature(recipe).parameters) == ["size"]
     ]
     sized += [recipe for _title, recipe in recipes.METHODS.values()]
     found = list(dict.fromkeys(config for recipe in sized for config in configs_in(recipe("debug"))))

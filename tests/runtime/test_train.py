@@ -11,7 +11,8 @@ from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
 from raymap.data.columns import from_scenes
 from raymap.models.radiodiff import RadioDiff
-from raymap.runtime.train import Trainer, _claim, _stream_options, _warm_average, folder_of
+from raymap.runtime.feeds import stream_options
+from raymap.runtime.train import Trainer, _claim, _warm_average, folder_of
 from raymap.scene import Grid, Scene, Transmitter
 
 
@@ -75,9 +76,9 @@ def test_a_run_from_before_a_setting_existed_goes_on_with_its_default(tmp_path):
 
 def test_a_stage_that_does_not_read_the_dominant_path_map_does_not_wait_for_it(tmp_path):
     data = DataConfig(folder=str(tmp_path), dominant_path=True)
-    assert not _stream_options(run(tmp_path, data=data))["dominant_path"]
+    assert not stream_options(run(tmp_path, data=data), tmp_path)["dominant_path"]
     reading = RadioDiff.Config(inputs=("building", "dominant_path"))
-    assert _stream_options(run(tmp_path, data=data, model=reading))["dominant_path"]
+    assert stream_options(run(tmp_path, data=data, model=reading), tmp_path)["dominant_path"]
 
 
 @pytest.fixture

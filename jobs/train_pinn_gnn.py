@@ -1,0 +1,83 @@
+"""PINN-GNN and what it is compared with: multipath at all receivers of a scene from measurements at a few of them.
+
+    python jobs/train_pinn_gnn.py --data DEEPMIMO_FOLDER --rate 0.1 --methods pinn_gnn,kriging --seeds 5 --out DIR
+    python jobs/train_pinn_gnn.py --data S1=runs/s1 --data S2=runs/s2 --rate 0.05,0.1,0.15,0.2 --out runs/paths
+
+``--data`` is a DeepMIMO folder, a folder of traced paths (jobs/trace_paths.py), a dataset of channels, or a CSV or
+Parquet table of measurements (docs/data.md), with an optional name before "="; scenes called S1 and S2 stand beside the
+paper's. Every method is trained on receivers drawn at random and scored at all others, once for each seed. Writes
+``metrics.json`` with its page ``metrics.md`` and pictures into ``--out``, where the trained models lie, too; what is
+finished stays, so that the same command goes on where it stopped.
+"""
+
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+from raymap import recipes
+from raymap.config import Settings, from_command_line
+from raymap.data.path_columns import Columns
+from raymap.runtime import path_study
+from raymap.runtime.path_study import PathStudy
+
+
+class Job(Settings):
+    """What is measured, which methods complete it, and where results go."""
+
+    data: list[str] = Field([], description="NAME=SOURCE or SOURCE; repeatable")
+    columns: Columns | None = Field(None, description="of sources that are tables")
+    rate: str = Field("0.1", description="shares of the receivers that are measured, by commas")
+    methods: str = Field(
+        "pinn_gnn,kriging,separate,gnn_only,pinn_only", description=f"of {', '.join(recipes.PATH_METHODS)}, by commas"
+    )
+    seeds: int = Field(5, ge=1, description="random draws of the measured receivers")
+    num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
+    size: recipes.Size = Field("small", description="debug for a few steps")
+    out: Path = Field(Path("runs/paths"), description="folder for trainings, metrics.json and the page")
+    page: Path | None = Field(None, description="also write the page here, its numbers beside it")
+
+
+def main(argv: list[str]) -> dict:
+    """Run the study, write its page, and return what ``metrics.json`` holds."""
+    job = from_command_line(Job(), argv, prog="train_pinn_gnn.py")
+    if not job.data:
+        raise SystemExit("--data names the folders or tables of measurements; --help tells more")
+    names = [name.strip() for name in job.methods.split(",")]
+    study = PathStudy(
+        sources=named(job.data),
+        columns=job.columns,
+        num_paths=job.num_paths,
+        rates=tuple(float(rate) for rate in job.rate.split(",")),
+        num_draws=job.seeds,
+        methods={
+            name: (recipes.path_title(name), recipes.path_method(name, job.size, job.num_paths)) for name in names
+        },
+        out=str(job.out),
+    )
+    rows = path_study.run(study)
+    command = " ".join(["python", "jobs/train_pinn_gnn.py", *argv])
+    found = path_study.write_page(study, rows, job.out / "metrics.md", command)
+    if job.page:
+        path_study.write_page(study, rows, job.page, command)
+    print((job.out / "metrics.md").read_text())
+    return found
+
+
+def named(sources: list[str]) -> dict[str, str]:
+    """Name -> source of ``NAME=SOURCE``, or of a source that goes by the name of its folder or file.
+
+    Raises ValueError for two of one name.
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        name, _, path = source.rpartition("=")
+        name = name or Path(path).resolve().stem
+        if name in found:
+            raise ValueError(f"two sources are called {name!r}; name one of them with NAME=SOURCE")
+        found[name] = path
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

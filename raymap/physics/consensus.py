@@ -1,0 +1,297 @@
+"""Which paths there are at a place, and in which order, by the word of receivers around it that were measured.
+
+Every path of the neighbours, seen from its anchor (:mod:`raymap.physics.virtual_sources`) by the place in question, is
+a candidate. Candidates of different neighbours that agree in length and direction are one *group*, one path. A group is
+there with a probability q, the share of the neighbours' weight that sees it. Neighbours that list as many paths as they
+have room for say nothing of a path weaker than the last on their list; all others that do not see it deny it.
+
+An anchor sees the places behind one another together: what hides one mostly hides those behind it. So a neighbour's
+distance counts less along the ray from the anchor than across it (:data:`ALONG`).
+
+The power of a group is that of a curve through what its members say, and its doubt σ what the curve misses of them.
+Group g is the l-th strongest path with the probability that it is there and exactly l − 1 stronger ones are, a Poisson
+binomial distribution over the other groups h, each there and stronger with q_h·Φ((P_h − P_g)/√(σ_g² + σ_h²)).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+#: Distances along the ray from the anchor count this much of those across it.
+ALONG = 0.2
+#: Most groups at a place; candidates of far neighbours beyond are left out.
+MAX_GROUPS = 48
+#: Length and direction agree within so much [m], [rad].
+AGREE_M, AGREE_RAD = 2.0, math.radians(6.0)
+#: Doubt of a power that one neighbour alone tells, and the least of any [dB].
+LONE_DB, LEAST_DB = 1.0, 0.01
+#: A neighbour's silence counts as denial with Φ((P − last)/σ − 2), for a path of power P that should end its list.
+MARGIN = 2.0
+#: Weights fall with distance to this power, for what is said of a power and for whether a path is there.
+FALL_POWER, FALL_PRESENCE = 4.0, 3.0
+#: Weight of flatness in a curve, and members that it takes to draw a plane and a bent surface.
+RIDGE = 1e-4
+LINE_FROM, SURFACE_FROM = 4, 10
+#: Distances [m] below which neighbours are equally near, and shortest legs.
+NEAR_M = 0.01
+
+
+@njit(cache=True, nogil=True)
+def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, likeliest, out):
+    """Fills ``out`` (T, L, 5) with the paths of every rank.
+
+    ``targets``: (T, 3) [m]. ``rows``: (T, K) numbers of their neighbours, nearest first, −1 none, at ``distance_m``.
+    Of all N measured receivers: ``receivers`` (N, 3) [m], ``full`` (N,) bool, whether their lists may lack weaker
+    paths, and of their paths ``anchor`` (N, P, 3), ``lead`` (N, P) [m], ``power`` (N, P) [dB], ``told`` (N, P) bool,
+    whether a path is there and can be followed. ``out``: power [dB], length [m], zenith [rad], and cosine and sine of
+    the azimuth; of ``likeliest`` the path most likely at the rank, else the mean over all, where the vector of the
+    azimuth is the shorter the less sure it is. NaN where no neighbour tells of such a path.
+    """
+    num_neighbours = rows.shape[1]
+    seen = np.empty((MAX_GROUPS, num_neighbours), np.int64)
+    first = np.empty((MAX_GROUPS, 2), np.int64)
+    moved = np.empty((MAX_GROUPS, 5))
+    belief = np.empty((MAX_GROUPS, 3))
+    chance = np.empty((MAX_GROUPS, num_ranks))
+    for t in range(len(targets)):
+        num = _group(targets[t], rows[t], receivers, anchor, lead, told, seen, first, moved)
+        for g in range(num):
+            _power(g, targets[t], rows[t], distance_m[t], receivers, anchor, power, seen, moved[g, 4], belief[g])
+        for g in range(num):
+            seen_from = anchor[first[g, 0], first[g, 1]]
+            _presence(targets[t], rows[t], receivers, seen_from, moved[g, 4], power, told, full, seen[g], belief[g])
+        _ranks(num, num_ranks, belief, chance)
+        _settle(num, num_ranks, belief, moved, chance, likeliest, out[t])
+
+
+@njit(cache=True, nogil=True)
+def _group(target, rows, receivers, anchor, lead, told, seen, first, moved):
+    """Groups the neighbours' paths; returns how many there are. ``moved``: unit vector, length [m], last leg [m]."""
+    num, least_cosine = 0, math.cos(AGREE_RAD)
+    for k in range(len(rows)):
+        n = rows[k]
+        if n < 0:
+            break
+        for p in range(told.shape[1]):
+            if not told[n, p]:
+                continue
+            x, y, z = anchor[n, p, 0] - target[0], anchor[n, p, 1] - target[1], anchor[n, p, 2] - target[2]
+            leg = max(math.sqrt(x * x + y * y + z * z), NEAR_M)
+            x, y, z, length = x / leg, y / leg, z / leg, lead[n, p] + leg
+            best, least = -1, 2.0
+            for g in range(num):
+                apart = abs(moved[g, 3] - length)
+                if seen[g, k] >= 0 or apart > AGREE_M:
+                    continue
+                cosine = moved[g, 0] * x + moved[g, 1] * y + moved[g, 2] * z
+                far = apart / AGREE_M + (1.0 - cosine) / (1.0 - least_cosine)
+                if cosine >= least_cosine and far < least:
+                    best, least = g, far
+            if best < 0:
+                if num == MAX_GROUPS:
+                    continue
+                best, num = num, num + 1
+                seen[best, :] = -1
+                first[best, 0], first[best, 1] = n, p
+                moved[best, 0], moved[best, 1], moved[best, 2], moved[best, 3], moved[best, 4] = x, y, z, length, leg
+            seen[best, k] = p
+    return num
+
+
+@njit(cache=True, nogil=True)
+def _leg(anchor, receiver):
+    x, y, z = anchor[0] - receiver[0], anchor[1] - receiver[1], anchor[2] - receiver[2]
+    return max(math.sqrt(x * x + y * y + z * z), NEAR_M)
+
+
+@njit(cache=True, nogil=True)
+def _power(g, target, rows, distance_m, receivers, anchor, power, seen, leg, belief):
+    """Power [dB] of group ``g`` and its doubt [dB] into ``belief``, by :func:`_surface` through what members tell."""
+    values = np.empty((len(rows), 4))
+    members = 0
+    for k in range(len(rows)):
+        if rows[k] < 0 or seen[g, k] < 0:
+            continue
+        n, p = rows[k], seen[g, k]
+        values[members, 0] = power[n, p] + 20.0 * math.log10(_leg(anchor[n, p], receivers[n]) / leg)
+        values[members, 1] = 1.0 / (distance_m[k] ** 2 + NEAR_M**2) ** (FALL_POWER / 2.0)
+        values[members, 2] = receivers[n, 0] - target[0]
+        values[members, 3] = receivers[n, 1] - target[1]
+        members += 1
+    _surface(values[:members], belief)
+
+
+@njit(cache=True, nogil=True)
+def _surface(values, belief):
+    """Weighted ridge regression of ``values`` (M, 4), value, weight, x and y, on 1, x, y, x², xy and y², at 0.
+
+    About the mean of the values, which is not shrunk. Fewer members than twice the terms get fewer terms.
+    """
+    members = len(values)
+    terms = 6 if members >= SURFACE_FROM else (3 if members >= LINE_FROM else 1)
+    total, mean, reach = 0.0, 0.0, 0.0
+    for m in range(members):
+        total += values[m, 1]
+        mean += values[m, 1] * values[m, 0]
+        reach += values[m, 1] * (values[m, 2] ** 2 + values[m, 3] ** 2)
+    mean /= total
+    reach = math.sqrt(reach / total) + 1e-6
+    a = np.zeros((6, 6))
+    b = np.zeros(6)
+    f = np.zeros(6)
+    spread = 0.0
+    for m in range(members):
+        x, y = values[m, 2] / reach, values[m, 3] / reach
+        f[0], f[1], f[2], f[3], f[4], f[5] = 1.0, x, y, x * x, x * y, y * y
+        weight, value = values[m, 1] / total, values[m, 0] - mean
+        spread += weight * value * value
+        for i in range(terms):
+            b[i] += weight * f[i] * value
+            for j in range(i + 1):
+                a[i, j] += weight * f[i] * f[j]
+    if terms == 1:
+        belief[0], belief[1] = mean, math.sqrt(spread + LONE_DB**2 / members)
+        return
+    for i in range(1, terms):
+        a[i, i] += RIDGE
+    c = b.copy()
+    _cholesky_solve(a, c, terms)
+    left = spread
+    for i in range(terms):
+        left -= c[i] * b[i]
+    belief[0], belief[1] = mean + c[0], math.sqrt(max(left, 0.0)) + LEAST_DB
+
+
+@njit(cache=True, nogil=True)
+def _cholesky_solve(a, b, size):
+    """Solves the positive definite system of the lower triangle of ``a`` in place of ``b``."""
+    for i in range(size):
+        for j in range(i + 1):
+            value = a[i, j]
+            for k in range(j):
+                value -= a[i, k] * a[j, k]
+            a[i, j] = math.sqrt(max(value, 1e-12)) if i == j else value / a[j, j]
+    for i in range(size):
+        for k in range(i):
+            b[i] -= a[i, k] * b[k]
+        b[i] /= a[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            b[i] -= a[k, i] * b[k]
+        b[i] /= a[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, belief):
+    """Into ``belief`` the share of the neighbours' weight that sees a group, of those who would if it were there."""
+    power_here, doubt = belief[0], belief[1]
+    x, y = target[0] - anchor[0], target[1] - anchor[1]
+    away = max(math.hypot(x, y), 1e-9)
+    x, y = x / away, y / away
+    for_it, against = 0.0, 0.0
+    for k in range(len(rows)):
+        n = rows[k]
+        if n < 0:
+            break
+        heard = 1.0
+        if seen[k] < 0 and full[n]:
+            there = power_here + 20.0 * math.log10(leg / _leg(anchor, receivers[n]))
+            heard = 0.5 * math.erfc((_last(power[n], told[n]) - there + MARGIN * doubt) / (doubt * math.sqrt(2.0)))
+            if heard < 0.01:
+                continue
+        east, north = receivers[n, 0] - target[0], receivers[n, 1] - target[1]
+        along, across = ALONG * (east * x + north * y), north * x - east * y
+        weight = 1.0 / (along * along + across * across + NEAR_M**2) ** (FALL_PRESENCE / 2.0)
+        if seen[k] >= 0:
+            for_it += weight
+        else:
+            against += weight * heard
+    belief[2] = for_it / (for_it + against)
+
+
+@njit(cache=True, nogil=True)
+def _last(power, told):
+    least = np.inf
+    for p in range(len(told)):
+        if told[p]:
+            least = min(least, power[p])
+    return least
+
+
+@njit(cache=True, nogil=True)
+def _ranks(num, num_ranks, belief, chance):
+    """``chance`` (G, L): how likely a group is there and the l-th strongest."""
+    count = np.empty(num_ranks)
+    for g in range(num):
+        count[:] = 0.0
+        count[0] = belief[g, 2]
+        for h in range(num):
+            if h == g:
+                continue
+            doubt = math.sqrt(belief[g, 1] ** 2 + belief[h, 1] ** 2)
+            ahead = belief[h, 2] * 0.5 * math.erfc((belief[g, 0] - belief[h, 0]) / (doubt * math.sqrt(2.0)))
+            for rank in range(num_ranks - 1, 0, -1):
+                count[rank] += ahead * (count[rank - 1] - count[rank])
+            count[0] -= ahead * count[0]
+        chance[g] = count
+
+
+@njit(cache=True, nogil=True)
+def _settle(num, num_ranks, belief, moved, chance, likeliest, out):
+    for rank in range(num_ranks):
+        out[rank] = np.nan
+        total, best = 0.0, 0
+        for g in range(num):
+            total += chance[g, rank]
+            if chance[g, rank] > chance[best, rank]:
+                best = g
+        if total < 1e-6:
+            continue
+        out[rank] = 0.0
+        for g in range(num):
+            weight = chance[g, rank] / total
+            if likeliest:
+                weight = 1.0 if g == best else 0.0
+            x, y, z = moved[g, 0], moved[g, 1], moved[g, 2]
+            level = max(math.hypot(x, y), 1e-12)
+            out[rank, 0] += weight * belief[g, 0]
+            out[rank, 1] += weight * moved[g, 3]
+            out[rank, 2] += weight * math.atan2(level, z)
+            out[rank, 3] += weight * x / level
+            out[rank, 4] += weight * y / level
+
+
+@njit(cache=True, nogil=True)
+def disagreement(rows, receivers, anchor, lead, direction, length, told):
+    """(N, P) in [0, 1], how badly neighbours' paths fit anchors: 0 all the same, 1 none within twice what agrees.
+
+    ``rows``: (N, K) numbers of every receiver's neighbours, −1 none; ``direction`` (N, P, 3) and ``length`` (N, P) [m]
+    of the measured paths; else as in :func:`vote`. Paths that cannot be followed get 1.
+    """
+    wrong = np.ones(told.shape)
+    for n in range(len(rows)):
+        for p in range(told.shape[1]):
+            if not told[n, p]:
+                continue
+            total, num = 0.0, 0
+            for k in range(rows.shape[1]):
+                other = rows[n, k]
+                if other < 0 or other == n:
+                    continue
+                leg = _leg(anchor[n, p], receivers[other])
+                least = 1.0
+                for j in range(told.shape[1]):
+                    if not told[other, j]:
+                        continue
+                    cosine = 0.0
+                    for axis in range(3):
+                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
+                    apart = abs(lead[n, p] + leg - length[other, j]) / AGREE_M
+                    least = min(least, (apart + math.acos(min(max(cosine, -1.0), 1.0)) / AGREE_RAD) / 4.0)
+                total, num = total + least, num + 1
+            if num:
+                wrong[n, p] = total / num
+    return wrong

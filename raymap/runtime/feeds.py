@@ -1,0 +1,168 @@
+"""What a training is fed with: maps streamed by Ray Data, or one table of measured receivers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from raymap.config import DataConfig, PointsConfig, Run
+from raymap.data import path_file, point_batch, shards
+from raymap.data.path_table import PathTable
+from raymap.data.point_batch import PointBatch
+from raymap.data.schema import DatasetCard
+
+
+class Feed(Protocol):
+    """Batches of one worker."""
+
+    def attach(self) -> None:
+        """Called once in the worker, when Ray Train has set it up."""
+
+    def first_look(self, seed: int) -> Iterable[Any]:
+        """What scales are measured on before the first step."""
+
+    def epoch(self, seed: int, drop_last: bool = False) -> Iterable[Any]:
+        """One pass over this worker's training data, in an order of its own for every seed."""
+
+    def validation(self) -> Iterable[Any]:
+        """Batches that are never trained on, the same every time; none if there are none."""
+
+    def prepared(self, batch: Any, step: int, seed: int) -> Any:
+        """A training batch as the step ``step`` sees it."""
+
+
+class MapFeed:
+    """Maps by Ray Data: this worker's shard of the training split, and the whole validation split."""
+
+    def __init__(self, run: Run, world: int) -> None:
+        if not run.workers.num:
+            raise ValueError("maps are streamed to workers: workers.num must be 1 or more, got 0")
+        self.data, self.batch_size = run.data, run.data.batch_size // max(world, 1)
+        self.train = self.val = None
+
+    @staticmethod
+    def about(run: Run) -> dict[str, str]:
+        """Tags that say what is trained on."""
+        card = DatasetCard.load(run.data.folder)
+        return {"dataset_fingerprint": card.fingerprint, "dataset": card.name}
+
+    @staticmethod
+    def datasets(run: Run, folder: Path) -> dict[str, Any]:
+        """Ray datasets of the splits that there are; what cannot be used is listed in ``folder``."""
+        splits = DatasetCard.load(run.data.folder).splits
+        options = stream_options(run, folder)
+        return {
+            split: shards.stream(run.data.folder, split, **options)
+            for split in ("train", "val")
+            if split == "train" or split in splits
+        }
+
+    def attach(self) -> None:
+        import ray.train
+
+        self.train = ray.train.get_dataset_shard("train")
+        with contextlib.suppress(KeyError):
+            self.val = ray.train.get_dataset_shard("val")
+
+    def first_look(self, seed: int) -> Iterable[Any]:
+        return self.epoch(seed)
+
+    def epoch(self, seed: int, drop_last: bool = False) -> Iterable[Any]:
+        """Sizes of cells as the run asks for."""
+        data = self.data
+        return shards.batches(
+            self.train, self.batch_size, shuffle_seed=seed, drop_last=drop_last, factors=data.coarsen,
+            outline=data.outline, measurements=data.measurements,
+        )  # fmt: skip
+
+    def validation(self) -> Iterable[Any]:
+        return () if self.val is None else shards.batches(self.val, self.batch_size)
+
+    def prepared(self, batch: Any, step: int, seed: int) -> Any:
+        return batch.augment(torch.Generator().manual_seed(seed)) if self.data.augment else batch
+
+
+def stream_options(run: Run, folder: Path) -> dict[str, Any]:
+    """What :func:`raymap.data.shards.stream` is asked for; what cannot be used is listed in ``folder``."""
+    data = run.data
+    return {
+        "outline": data.outline,
+        "predicted_outlines": data.predicted_outlines,
+        "true_outlines": data.true_outlines,
+        # The slowest of all inputs, so a stage that does not read it does not wait for it.
+        "dominant_path": data.dominant_path and run.model.reads("dominant_path"),
+        "measurements": data.measurements,
+        "quarantine": str(folder / "quarantine"),
+        "max_scenes": data.max_scenes,
+        "materialize": data.materialize,
+    }
+
+
+class PointFeed:
+    """Measured receivers of one transmitter, of which some are hidden and asked for in every step.
+
+    Every worker has the whole table, which is small beside what is computed of it, and hides receivers of its own.
+    """
+
+    def __init__(self, run: Run, rank: int, world: int) -> None:
+        self.data, self.rank, self.world = run.data, rank, world
+        self.num_steps = run.optim.num_steps
+        self.measured, self.kept = split(path_file.read(run.data.file), run.data.val_share, run.seed)
+
+    @staticmethod
+    def about(run: Run) -> dict[str, str]:
+        """Tags that say what is trained on."""
+        with open(run.data.file, "rb") as file:
+            return {
+                "dataset_fingerprint": hashlib.file_digest(file, "sha256").hexdigest(),
+                "dataset": Path(file.name).name,
+            }
+
+    @staticmethod
+    def datasets(run: Run, folder: Path) -> dict[str, Any]:
+        """None: workers read the file themselves."""
+        return {}
+
+    def attach(self) -> None:
+        """Nothing to do."""
+
+    def first_look(self, seed: int) -> Iterator[PointBatch]:
+        """The whole table in one batch."""
+        for seen, asked in point_batch.batches(self.measured, len(self.measured), self.data.hidden, seed):
+            yield PointBatch(seen, asked)
+            return
+
+    def epoch(self, seed: int, drop_last: bool = False) -> Iterator[PointBatch]:
+        size = self.data.batch_size // max(self.world, 1)
+        for seen, asked in point_batch.batches(self.measured, size, self.data.hidden, seed * self.world + self.rank):
+            yield PointBatch(seen, asked)
+
+    def validation(self) -> Iterator[PointBatch]:
+        if len(self.kept):
+            yield PointBatch(self.measured, self.kept)
+
+    def prepared(self, batch: PointBatch, step: int, seed: int) -> PointBatch:
+        return replace(batch, share_done=step / max(1, self.num_steps))
+
+
+def split(table: PathTable, share: float, seed: int) -> tuple[PathTable, PathTable]:
+    """What is trained on, and the ``share`` of receivers, drawn with the seed, that is kept for validation."""
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(seed)).numpy()
+    num = round(share * len(table))
+    return table.take(order[num:]), table.take(order[:num])
+
+
+def of(run: Run, rank: int, world: int) -> Feed:
+    """The feed that a run's data ask for."""
+    return PointFeed(run, rank, world) if isinstance(run.data, PointsConfig) else MapFeed(run, world)
+
+
+def kind_of(run: Run) -> type[MapFeed] | type[PointFeed]:
+    """The class of :func:`of`, for what is known without a worker."""
+    return MapFeed if isinstance(run.data, DataConfig) else PointFeed

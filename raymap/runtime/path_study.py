@@ -1,0 +1,213 @@
+"""Methods of paths compared: trained on a share of the receivers of every scene, scored at all others.
+
+::
+
+    source ──► channels ──► receivers drawn, by rate and seed ──► measured.parquet ──► fit(run) ──► paths at the rest
+                                                                                        │
+    page  ◄── means over draws ◄── one row (scores, seconds, memory) per trial ◄────────┘
+
+A trial is a channel, a rate, a draw and a method. Trials run side by side, each a task on one CPU of the cluster; what
+is finished stays in its folder, so that the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator
+
+from raymap.config import ModelConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
+from raymap.data import parallel, path_file, path_sources
+from raymap.data.path_columns import Columns
+from raymap.data.path_table import PathTable
+from raymap.data.schema import write_text
+from raymap.evaluation import path_metrics, paths_page
+from raymap.models import base
+from raymap.models.path_predictor import PathPredictor
+from raymap.runtime import cluster, cost, track
+from raymap.runtime.train import fit
+
+ROW_FILE = "row.json"
+
+
+class Trial(Settings):
+    """One method on one draw of one channel."""
+
+    scene: str
+    rate: float
+    seed: int
+    method: str
+    title: str
+    stage: Stage[ModelConfig]
+
+    @field_validator("stage", mode="before")
+    @classmethod
+    def _stage_by_kind(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return Stage[ModelConfig](model=ModelConfig.from_dict(value["model"]), optim=value["optim"])
+        return value
+
+
+class PathStudy(Settings):
+    """Which methods are compared on which scenes, how much is measured, and where results go."""
+
+    sources: dict[str, str] = Field(description="name -> folder or file (raymap.data.path_sources)")
+    columns: Columns | None = Field(None, description="of sources that are tables")
+    num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
+    rates: tuple[float, ...] = Field((0.1,), min_length=1, description="shares of the receivers that are measured")
+    num_draws: int = Field(5, ge=1, description="random draws of the measured receivers, seeds 0, 1, ...")
+    methods: dict[str, tuple[str, Stage[ModelConfig]]] = Field(description="name -> title, and how it is trained")
+    out: str = Field(description="folder for trainings, rows and predictions")
+
+    @field_validator("rates")
+    @classmethod
+    def _are_shares(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if wrong := [rate for rate in rates if not 0 < rate < 1]:
+            raise ValueError(f"a rate is a share of the receivers between 0 and 1, got {wrong[0]:g}")
+        return rates
+
+
+def run(study: PathStudy) -> pd.DataFrame:
+    """Run every trial that is not finished; returns the rows of all, as ``path_metrics.summarise`` takes them.
+
+    Raises as :func:`raymap.data.path_sources.read`, at once, and what a trial raises.
+    """
+    scenes = _scenes(study)
+    trials = [
+        Trial(scene=scene, rate=rate, seed=seed, method=method, title=title, stage=stage)
+        for scene in scenes
+        for rate in study.rates
+        for seed in range(study.num_draws)
+        for method, (title, stage) in study.methods.items()
+    ]
+    todo = [trial for trial in trials if not (folder_of(study, trial) / ROW_FILE).is_file()]
+    print(f"[paths] {len(trials)} trials of {len(scenes)} scenes, {len(todo)} to run", flush=True)
+    if todo:
+        cluster.connect(min_cpus=1)
+        track.prepare(_tracking(study), study.out)
+        for number, row in enumerate(parallel.each(_tried, todo, "trials", study=study), 1):
+            print(f"[paths] {number}/{len(todo)} {row['done']}", flush=True)
+    rows = [json.loads((folder_of(study, trial) / ROW_FILE).read_text()) for trial in trials]
+    return pd.DataFrame(rows)
+
+
+def folder_of(study: PathStudy, trial: Trial) -> Path:
+    """Where a trial keeps its training, its row and, of the first draw, what it predicts."""
+    return _draw_folder(study, trial) / trial.method
+
+
+def _draw_folder(study: PathStudy, trial: Trial) -> Path:
+    return Path(study.out).resolve() / trial.scene / f"{trial.rate:g}" / str(trial.seed)
+
+
+def _scenes(study: PathStudy) -> dict[str, PathTable]:
+    """Every channel of every source, under the source's name, and the channel's where a source has several."""
+    found = {}
+    for name, source in study.sources.items():
+        tables = path_sources.read(source, study.num_paths, study.columns)
+        found |= {name if len(tables) == 1 else f"{name}-{channel}": table for channel, table in tables.items()}
+    return found
+
+
+def draw(table: PathTable, rate: float, seed: int) -> tuple[PathTable, PathTable]:
+    """(measured, all others): a share of the receivers, drawn with the seed.
+
+    Raises ValueError if one of the two would have fewer than two receivers.
+    """
+    num = round(rate * len(table))
+    if min(num, len(table) - num) < 2:
+        raise ValueError(f"a rate of {rate:g} of {len(table)} receivers measures {num}; two must be, and two not")
+    order = np.random.default_rng(seed).permutation(len(table))
+    return table.take(np.sort(order[:num])), table.take(np.sort(order[num:]))
+
+
+def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
+    """Run a trial and keep its row."""
+    folder = folder_of(study, trial)
+    measured, others = draw(_scenes(study)[trial.scene], trial.rate, trial.seed)
+    begun = time.monotonic()
+    model = _fitted(trial, measured, folder, study)
+    fitted = time.monotonic()
+    predicted = model.complete(measured, others.receivers_m)
+    row = {
+        "scene": trial.scene, "rate": trial.rate, "method": trial.title, "seed": trial.seed,
+        **path_metrics.scores(others, predicted),
+        "fit_s": fitted - begun, "predict_s": time.monotonic() - fitted,
+        "peak_memory_mb": cost.peak_memory_mb(), "parameters": sum(p.numel() for p in model.parameters()),
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    if trial.seed == 0:
+        path_file.write(folder / "predicted.parquet", predicted)
+    write_text(folder / ROW_FILE, json.dumps(row, indent=1) + "\n")
+    return {"done": f"{trial.scene} {trial.rate:g} draw {trial.seed} {trial.title}: {row['all/mixed/mse']:.4g}"}
+
+
+def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -> PathPredictor:
+    """The method, trained on what is measured if it learns anything."""
+    model = base.build(trial.stage.model)
+    if not model.parts():
+        return model.eval()
+    file = _draw_folder(study, trial) / "measured.parquet"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        path_file.write(file, measured)
+    return base.load(
+        fit(
+            Run(
+                name=trial.method, storage=str(folder.parent), model=trial.stage.model, optim=trial.stage.optim,
+                data=PointsConfig(file=str(file)), workers=WorkersConfig(num=0), seed=trial.seed,
+                tracking=_tracking(study),
+            )
+        )
+    )  # fmt: skip
+
+
+def _tracking(study: PathStudy) -> TrackingConfig:
+    """One store for all trials."""
+    return TrackingConfig(uri=track.default_uri(study.out), experiment="paths")
+
+
+def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -> dict:
+    """The rows of :func:`run` as a page, numbers beside it. Returns what its JSON holds.
+
+    Ratios are to Kriging, if it is compared. A scene called S1 or S2 stands beside the paper's.
+    """
+    titles = [title for title, _stage in study.methods.values()]
+    scenes = {}
+    for scene, table in _scenes(study).items():
+        runs = rows[rows["scene"] == scene].drop(columns="scene")
+        scenes[scene] = {
+            "about": _about(table), "runs": runs,
+            "paper": scene if scene in ("S1", "S2") else None, "example": _example(study, scene, table),
+        }  # fmt: skip
+    reference = "Kriging" if "Kriging" in titles else None
+    return paths_page.write(
+        page, {"reference": reference, "scenes": scenes}, commit=track.git_commit(), hardware=track.hardware(),
+        command=command,
+    )  # fmt: skip
+
+
+def _about(table: PathTable) -> str:
+    """A sentence on a scene."""
+    low, high = table.receivers_m.min(axis=0), table.receivers_m.max(axis=0)
+    width_m, depth_m = (high - low)[:2]
+    reached = table.valid.any(axis=1).mean()
+    return (
+        f"{len(table):,} receivers on {width_m:.0f} x {depth_m:.0f} m, {100 * reached:.1f} % of them reached, by "
+        f"{table.valid.sum() / max(1, table.valid.any(axis=1).sum()):.1f} paths on average; "
+        f"{table.frequency_hz / 1e9:g} GHz, transmitter {table.transmitter_m[2]:g} m high."
+    )
+
+
+def _example(study: PathStudy, scene: str, table: PathTable) -> dict:
+    """The first draw at the rate nearest to 10 %, by every method."""
+    rate = min(study.rates, key=lambda rate: abs(rate - 0.1))
+    folder = Path(study.out).resolve() / scene / f"{rate:g}" / "0"
+    predicted = {
+        title: path_file.read(folder / method / "predicted.parquet") for method, (title, _s) in study.methods.items()
+    }
+    return {"rate": rate, "true": draw(table, rate, 0)[1], "predicted": predicted}

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from raymap.data import path_file
+from raymap.data.path_table import PathTable
+
+
+@pytest.fixture
+def job(load_job):
+    return load_job("train_pinn_gnn")
+
+
+def square(path, num=120):
+    """Line of sight alone on an open square, at random places, as a table of measurements."""
+    transmitter_m = np.array([50.0, 50.0, 20.0])
+    receivers_m = np.pad(np.random.default_rng(0).uniform(0, 100, (num, 2)), [(0, 0), (0, 1)])
+    ray_m = transmitter_m - receivers_m
+    length_m = np.linalg.norm(ray_m, axis=1)
+    numbers = {
+        "power_db": -43.0 - 20 * np.log10(length_m), "delay_s": length_m / 299_792_458.0,
+        "zenith_rad": np.arccos(ray_m[:, 2] / length_m), "azimuth_rad": np.arctan2(ray_m[:, 1], ray_m[:, 0]),
+        "kind": np.zeros(num), "valid": np.ones(num, bool),
+    }  # fmt: skip
+    columns = {name: values[:, None] for name, values in numbers.items()}
+    path_file.write(path, PathTable(receivers_m, transmitter_m, 3.5e9, **columns))
+    return path
+
+
+def test_methods_are_trained_side_by_side_scored_and_written_once(job, tmp_path, ray_local, capsys):
+    arguments = [
+        "--data", f"square={square(tmp_path / 'square.csv')}", "--rate", "0.2,0.4", "--seeds", "1", "--num_paths", "1",
+        "--methods", "published,nearest,virtual_sources", "--size", "debug", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    found = job.main(arguments)
+    rates = found["scenes"]["square"]["rates"]
+    assert list(rates) == ["0.2", "0.4"]
+    for methods in rates.values():
+        assert list(methods) == ["PINN-GNN as published", "Nearest receiver", "Virtual sources"]
+        mse = {name: part["scores"]["all/mixed/mse"]["mean"] for name, part in methods.items()}
+        # The direct path comes from one place, whoever sees it.
+        assert mse["Virtual sources"] < 1e-3 < mse["Nearest receiver"]
+    assert (tmp_path / "out/square/0.2/0/published/model/model.safetensors").is_file()
+    assert "| Nearest receiver |" in (tmp_path / "out/metrics.md").read_text()
+    capsys.readouterr()
+    assert job.main(arguments) == found | {"commit": found["commit"]}
+    assert "6 trials of 1 scenes, 0 to run" in capsys.readouterr().out
+
+
+def test_sources_have_names_that_differ(job):
+    assert job.named(["S1=runs/s1", "runs/s2"]) == {"S1": "runs/s1", "s2": "runs/s2"}
+    with pytest.raises(ValueError, match="two sources are called 's1'"):
+        job.named(["runs/s1", "other/s1"])
+
+
+def test_nothing_to_complete_is_said(job):
+    with pytest.raises(SystemExit, match="--data names"):
+        job.main([])

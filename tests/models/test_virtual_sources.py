@@ -1,0 +1,112 @@
+"""Virtual sources: exact where images and scatterers are, kinds told by neighbours, and what is left to means."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from raymap import units
+from raymap.data.path_table import PathTable
+from raymap.models.path_interpolation import NearestPaths, inverse_distance, numbers
+from raymap.models.virtual_sources import VirtualSources
+from raymap.scene import PathKind
+
+TRANSMITTER_M = np.array([2.0, 3.0, 2.5])
+#: Anchors (x, y, z) of a room 8 x 6 x 3 m, loss on the way before and at them [dB]: the line of sight, the images
+#: behind x = 0 and y = 6 and below the floor, and two points that scatter.
+IMAGES = [((2.0, 3.0, 2.5), 0.0), ((-2.0, 3.0, 2.5), 12.0), ((2.0, 9.0, 2.5), 15.0), ((2.0, 3.0, -2.5), 20.0)]
+POINTS = [((7.9, 1.0, 2.0), 40.0), ((6.0, 5.9, 1.5), 46.0)]
+
+
+def room(receivers_m, num_paths=6, known_kinds=True):
+    """Every anchor is seen from everywhere; power falls with the last leg."""
+    found, kinds = [], []
+    for (place_m, loss_db), bends in [(image, False) for image in IMAGES] + [(point, True) for point in POINTS]:
+        ray_m = np.array(place_m) - receivers_m
+        leg_m = np.linalg.norm(ray_m, axis=1)
+        length_m = leg_m + (np.linalg.norm(place_m - TRANSMITTER_M) if bends else 0.0)
+        zenith, azimuth = np.arccos(ray_m[:, 2] / leg_m), np.arctan2(ray_m[:, 1], ray_m[:, 0])
+        delay_s = length_m / units.SPEED_OF_LIGHT_M_S
+        found.append(np.stack([-40.0 - loss_db - 20 * np.log10(leg_m), delay_s, zenith, azimuth], -1))
+        kinds.append(PathKind.SCATTERING if bends else PathKind.REFLECTION)
+    values = np.stack(found, 1)
+    order = np.argsort(-values[..., 0], axis=1)[:, :num_paths]
+    values = np.take_along_axis(values, order[..., None], axis=1)
+    kind = np.array(kinds)[order] if known_kinds else np.full(order.shape, -1)
+    angle = np.moveaxis(values, -1, 0)
+    return PathTable(receivers_m, TRANSMITTER_M, 2.4e9, *angle, kind=kind, valid=np.ones(order.shape, bool))
+
+
+def places(num, seed):
+    return np.random.default_rng(seed).uniform([0.5, 0.5, 1.0], [7.5, 5.5, 1.0], (num, 3))
+
+
+def errors(found, true):
+    """(N, P, 4): dB, ns, degrees, degrees."""
+    missed = found.values.astype(float) - true.values
+    missed[..., 3] = np.arctan2(np.sin(missed[..., 3]), np.cos(missed[..., 3]))
+    return missed * [1.0, 1e9, *np.degrees([1.0, 1.0])]
+
+
+@pytest.mark.parametrize("mode", ["mean", "likeliest"])
+@pytest.mark.parametrize("known_kinds", [True, False], ids=["kinds known", "kinds told by neighbours"])
+def test_where_all_paths_are_seen_everywhere_they_are_told_exactly(mode, known_kinds):
+    model = VirtualSources(VirtualSources.Config(mode=mode))
+    wanted_m = places(40, 1)
+    found, true = model.complete(room(places(200, 0), known_kinds=known_kinds), wanted_m), room(wanted_m)
+    # Where two powers are all but equal the mean is between the two.
+    apart = np.abs(np.diff(true.power_db, axis=1)).min(1) > 0.5
+    assert apart.sum() > 10
+    assert np.abs(errors(found, true)[apart]).max() < 0.05
+
+
+def test_lists_that_are_cut_off_deny_nothing():
+    wanted_m = places(40, 1)
+    found = VirtualSources(VirtualSources.Config(mode="likeliest")).complete(room(places(200, 0), 3), wanted_m)
+    wrong = np.abs(errors(found, room(wanted_m, 3))) > 0.5
+    assert wrong.any(-1).mean() < 0.05
+
+
+def test_what_hides_a_path_from_all_neighbours_hides_it_here():
+    measured = room(places(200, 0))
+    # East of x = 5 nothing comes from the west wall: its places in the lists are gone.
+    west = np.abs(np.linalg.norm(np.array(IMAGES[1][0]) - measured.receivers_m, axis=1)[:, None]
+                  - units.SPEED_OF_LIGHT_M_S * measured.delay_s) < 0.01  # fmt: skip
+    hidden = west & (measured.receivers_m[:, :1] > 5.0)
+    order = np.argsort(hidden, axis=1, kind="stable")
+    values = np.take_along_axis(measured.values, order[..., None], axis=1)
+    kind, valid = (np.take_along_axis(array, order, axis=1) for array in (measured.kind, ~hidden))
+    measured = PathTable.from_values(measured, measured.receivers_m, values, kind=kind, valid=valid)
+    wanted_m = np.array([[7.0, 3.0, 1.0], [3.0, 2.0, 1.0]])
+    found = VirtualSources(VirtualSources.Config(mode="likeliest")).complete(measured, wanted_m)
+    length_m = units.SPEED_OF_LIGHT_M_S * found.delay_s
+    apart_m = np.abs(length_m - np.linalg.norm(np.array(IMAGES[1][0]) - wanted_m, axis=1)[:, None]).min(1)
+    assert apart_m[0] > 0.1 and apart_m[1] < 0.01
+
+
+def test_without_delays_numbers_are_means_by_inverse_distance():
+    measured = room(places(100, 0))
+    hidden = replace(measured, delay_s=np.full(measured.valid.shape, np.nan))
+    wanted_m = places(10, 1)
+    found = VirtualSources(VirtualSources.Config()).complete(hidden, wanted_m)
+    around = inverse_distance(hidden, wanted_m, 16)
+    assert np.allclose(numbers(found)[..., 2], around[..., 2], atol=1e-5)
+    assert (found.delay_s > 0).all()
+
+
+def test_it_is_better_than_the_nearest_receiver_where_paths_change_from_place_to_place():
+    """Powers that wander and lists of four of six: no method is exact, the mean has the least squared error."""
+    rng = np.random.default_rng(3)
+    measured, wanted_m = room(places(300, 0), 4), places(200, 1)
+    noisy = measured.power_db + rng.normal(0, 1.5, measured.valid.shape)
+    order = np.argsort(-noisy, axis=1)
+    values = measured.values.copy()
+    values[..., 0] = noisy
+    measured = PathTable.from_values(
+        measured, measured.receivers_m, np.take_along_axis(values, order[..., None], 1),
+        kind=np.take_along_axis(measured.kind, order, 1),
+    )  # fmt: skip
+    models = [VirtualSources(VirtualSources.Config(mode=mode)) for mode in ("mean", "likeliest")]
+    models.append(NearestPaths(NearestPaths.Config()))
+    squares = [np.square(errors(model.complete(measured, wanted_m), room(wanted_m, 4))).mean() for model in models]
+    assert squares[0] < squares[1] < squares[2]

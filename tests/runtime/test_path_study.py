@@ -1,0 +1,99 @@
+import json
+
+import numpy as np
+import pytest
+
+from raymap import recipes
+from raymap.data import path_file
+from raymap.data.path_table import PathTable
+from raymap.runtime import path_study
+from raymap.runtime.path_study import PathStudy, Trial
+
+
+def table(num=80, seed=0):
+    """Line of sight alone on an open square, at random places."""
+    rng = np.random.default_rng(seed)
+    transmitter_m, receivers_m = np.array([50.0, 50.0, 20.0]), np.pad(rng.uniform(0, 100, (num, 2)), [(0, 0), (0, 1)])
+    ray_m = transmitter_m - receivers_m
+    length_m = np.linalg.norm(ray_m, axis=1)
+    numbers = {
+        "power_db": -43.0 - 20 * np.log10(length_m), "delay_s": length_m / 299_792_458.0,
+        "zenith_rad": np.arccos(ray_m[:, 2] / length_m), "azimuth_rad": np.arctan2(ray_m[:, 1], ray_m[:, 0]),
+        "kind": np.zeros(num), "valid": np.ones(num, bool),
+    }  # fmt: skip
+    return PathTable(receivers_m, transmitter_m, 3.5e9, **{name: values[:, None] for name, values in numbers.items()})
+
+
+def study(folder, methods=("nearest",), **changes):
+    path_file.write(folder / "square.parquet", table())
+    return PathStudy(
+        sources={"square": str(folder / "square.parquet")}, num_paths=1, num_draws=2, out=str(folder / "out"),
+        methods={name: (recipes.path_title(name), recipes.path_method(name, "debug", 1)) for name in methods},
+        **{"rates": (0.25,), **changes},
+    )  # fmt: skip
+
+
+def trial(chosen, method, seed=0):
+    title, stage = chosen.methods[method]
+    return Trial(scene="square", rate=0.25, seed=seed, method=method, title=title, stage=stage)
+
+
+def row(chosen, one):
+    return json.loads((path_study.folder_of(chosen, one) / "row.json").read_text())
+
+
+def test_a_draw_parts_the_receivers_and_depends_on_its_seed_alone():
+    whole = table()
+    measured, others = path_study.draw(whole, 0.25, seed=3)
+    assert (len(measured), len(others)) == (20, 60)
+    places = {tuple(place) for part in (measured, others) for place in part.receivers_m}
+    assert places == {tuple(place) for place in whole.receivers_m}
+    again, other = path_study.draw(whole, 0.25, 3)[0], path_study.draw(whole, 0.25, 4)[0]
+    assert np.array_equal(again.receivers_m, measured.receivers_m)
+    assert not np.array_equal(other.receivers_m, measured.receivers_m)
+    with pytest.raises(ValueError, match="measures 1; two must be"):
+        path_study.draw(whole, 0.01, 0)
+
+
+def test_a_trial_leaves_its_row_and_of_the_first_draw_what_it_told(tmp_path):
+    chosen = study(tmp_path)
+    for seed in (0, 1):
+        one = trial(chosen, "nearest", seed)
+        told = path_study._tried(one, chosen)
+        assert told["done"].startswith(f"square 0.25 draw {seed} Nearest receiver: ")
+        found = row(chosen, one)
+        assert found["seed"] == seed and found["predict_s"] >= 0 and found["parameters"] == 0
+        # The nearest of 20 on 100 x 100 m is some ten metres off, so tens of nanoseconds.
+        assert 1 < found["all/delay/rmse"] < 100
+        assert (path_study.folder_of(chosen, one) / "predicted.parquet").is_file() == (seed == 0)
+
+
+def test_a_method_that_learns_is_trained_on_what_is_measured_and_goes_on_where_it_stopped(tmp_path, capsys):
+    chosen = study(tmp_path, ("published",))
+    one = trial(chosen, "published")
+    path_study._tried(one, chosen)
+    folder = path_study.folder_of(chosen, one)
+    assert (folder / "model" / "model.safetensors").is_file() and row(chosen, one)["parameters"] > 1000
+    assert "step 6/6" in capsys.readouterr().out
+    first = row(chosen, one)["all/mixed/mse"]
+    path_study._tried(one, chosen)
+    assert "finished before" in capsys.readouterr().out and row(chosen, one)["all/mixed/mse"] == first
+
+
+def test_a_page_tells_what_the_rows_hold(tmp_path):
+    chosen = study(tmp_path, ("nearest", "kriging"))
+    for method in chosen.methods:
+        for seed in (0, 1):
+            path_study._tried(trial(chosen, method, seed), chosen)
+    rows = path_study.run(chosen)  # nothing is left to do, so no cluster is started
+    assert len(rows) == 4
+    found = path_study.write_page(chosen, rows, tmp_path / "page.md", "python x")
+    mean = found["scenes"]["square"]["rates"]["0.25"]["Kriging"]["scores"]["all/mixed/mse"]["mean"]
+    assert mean == pytest.approx(rows[rows["method"] == "Kriging"]["all/mixed/mse"].mean())
+    page = (tmp_path / "page.md").read_text()
+    assert "80 receivers on" in page and "| Kriging |" in page and "    python x\n" in page
+
+
+def test_a_rate_is_a_share(tmp_path):
+    with pytest.raises(ValueError, match="between 0 and 1, got 1"):
+        study(tmp_path, rates=(0.1, 1.0))
