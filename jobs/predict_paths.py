@@ -5,23 +5,23 @@
         --sounding.bandwidth_hz 200e6 --sounding.array [16,16] --out runs/walk
     python jobs/predict_paths.py --measured walk.csv --columns.power rsrp --columns.power_unit dBm \\
         --columns.transmit_power_dbm 43 --columns.transmitter_m [0,0,30] --columns.frequency_hz 3.5e9 \\
-        --columns.height_m 1.5 --receivers places.csv --method nearest_paths --out runs/walk
+        --columns.height_m 1.5 --receivers places.csv --method nearest --out runs/walk
 
 docs/data.md says what may be measured and how columns and units are named; docs/paths.md what is written.
 """
 
-import re
 import sys
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
+from raymap import api, recipes
 from raymap.config import Settings, from_command_line
 from raymap.data import path_file, path_sources
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
 from raymap.evaluation.point_channel import Sounding
+from raymap.models import base
 from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import path_maps
 
@@ -32,9 +32,9 @@ class Job(Settings):
     measured: Path | None = Field(
         None, description="measured paths: .csv or .parquet file, dataset of channels, traced paths, DeepMIMO folder"
     )
-    columns: Columns = Field(Columns(), description="of .csv and .parquet files: names of columns and their units")
+    columns: Columns | None = Field(None, description="of .csv and .parquet files: names of columns and their units")
     transmitter: str | None = Field(None, description="which of a source of several transmitters")
-    num_paths: int = Field(5, ge=1, description="paths at a receiver, the strongest")
+    num_paths: int | None = Field(None, ge=1, description="paths at a receiver; default: the model's, or else 5")
     receivers: Path | None = Field(
         None, description="where paths are asked for: a file with columns of positions, or a folder as for --measured"
     )
@@ -64,16 +64,15 @@ def main(argv: list[str]) -> dict:
     if job.height_m is not None and job.grid_m is None:
         raise SystemExit("--height_m is that of the grid of --grid_m; --receivers have heights of their own")
     name, model = _model(job)
-    measured = _read(job.measured, job)
+    num_paths = job.num_paths or getattr(model.config, "num_paths", 5)
+    measured = _table(path_sources.read(job.measured, num_paths, job.columns), job.measured, job.transmitter)
     if job.grid_m is not None:
         receivers_m = path_maps.grid_over(measured, job.grid_m, job.height_m)
     elif job.receivers.is_file():
         receivers_m = path_file.positions(job.receivers, job.columns)
     else:
-        receivers_m = _read(job.receivers, job).receivers_m
-    found = path_maps.predict(
-        model, measured, np.asarray(receivers_m), job.out, method=name, at=job.at, sounding=job.sounding
-    )
+        receivers_m = _table(path_sources.read(job.receivers, 1), job.receivers, job.transmitter).receivers_m
+    found = path_maps.predict(model, measured, receivers_m, job.out, method=name, at=job.at, sounding=job.sounding)
     print(
         f"{found['map']['num_paths']} paths at {found['map']['num_receivers']} receivers from "
         f"{found['measured']['num_receivers']} measured ones by {name} in {found['seconds']:.1f} s: "
@@ -90,44 +89,38 @@ def _with_points(argv: list[str]) -> list[str]:
         if word == "--at" and argv:
             word = f"--at={argv.pop(0)}"
         if word.startswith("--at="):
-            point = word.removeprefix("--at=").strip("[]")
-            if not re.fullmatch(r"[-+.\deE]+(\s*,\s*[-+.\deE]+){1,2}", point):
-                raise ValueError(f"--at takes X,Y or X,Y,Z in metres, got {point!r}")
-            word = f"--at=[[{point}]]"
+            text = word.removeprefix("--at=")
+            try:
+                point = [float(part) for part in text.strip("[]").split(",")]
+            except ValueError as error:
+                raise ValueError(f"--at takes X,Y or X,Y,Z in metres, got {text!r}") from error
+            word = f"--at={[point]}"
         words.append(word)
     return words
 
 
-def _read(source: Path, job: Job) -> PathTable:
+def _table(tables: dict[str, PathTable], source: Path, transmitter: str | None) -> PathTable:
     """The one table of a source, or that of ``--transmitter``."""
-    columns = job.columns if source.is_file() else None
-    tables = path_sources.read(source, job.num_paths, columns)
-    if job.transmitter is None and len(tables) == 1:
+    if transmitter is None and len(tables) == 1:
         return next(iter(tables.values()))
-    if job.transmitter not in tables:
-        raise ValueError(
-            f"{source} holds {len(tables)} transmitters; --transmitter takes one of {', '.join(list(tables)[:20])}"
-            + (f", got {job.transmitter!r}" if job.transmitter else "")
-        )
-    return tables[job.transmitter]
+    if transmitter not in tables:
+        asked = "" if transmitter is None else f", got {transmitter!r}"
+        raise ValueError(f"{source}: --transmitter takes one of {', '.join([*tables][:20])} ({len(tables)}){asked}")
+    return tables[transmitter]
 
 
 def _model(job: Job) -> tuple[str, PathPredictor]:
     """What the page calls the method, and the method. Raises ValueError for one that is none of paths or must learn."""
-    from raymap import api, recipes
-    from raymap.models import base
-
     if job.model is not None:
         name, model = f"the model {job.model}", api.load(job.model)
         if not isinstance(model, PathPredictor):
-            raise ValueError(f"{job.model} is a model of kind {model.config.kind!r}, which predicts no paths")
+            raise ValueError(f"{job.model} is a model of kind {model.config.kind!r}, which tells no paths")
         return name, model
-    if job.method not in recipes.PATH_METHODS:
-        raise ValueError(f"there is no method {job.method!r} of paths; there are {', '.join(recipes.PATH_METHODS)}")
-    model = base.build(recipes.path_method(job.method, "small", job.num_paths).model).eval()
+    name, config = recipes.path_title(job.method), recipes.path_method(job.method).model
+    model = base.build(config).eval()
     if model.parts():
-        raise ValueError(f"{job.method!r} learns from data: train it and give its folder as --model")
-    return recipes.PATH_METHODS[job.method][0], model
+        raise ValueError(f"{job.method!r} learns: train it by jobs/train_pinn_gnn.py and give its folder as --model")
+    return name, model
 
 
 if __name__ == "__main__":

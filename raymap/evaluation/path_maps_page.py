@@ -66,8 +66,8 @@ def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
         "## Maps", "",
         "![maps of power, delay, number of paths and spreads](maps.png)", "",
         "Spreads are weighted by power: of the delay about its mean, of angles √(−2·ln R) with R the length of the "
-        "mean direction. Grey: no receiver, or no path. Over all receivers, those without a path counted in the number of "
-        "paths alone:", "",
+        "mean direction. How many paths there are, the nearest measured receivers say. Grey: no receiver, or no path. "
+        "Over all receivers, those without a path counted in the number of paths alone:", "",
         *markdown.table(["", "unit", "5 %", "median", "95 %"], [_row(*item) for item in told["quantities"].items()]),
         "",
         "All paths are in `paths.parquet`, these maps in `maps.npz`, in the units of their names.",

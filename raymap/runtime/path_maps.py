@@ -30,6 +30,8 @@ from raymap.runtime import track
 CHUNK = 65_536
 #: A receiver within so much of a measured one is that one [m].
 SAME_PLACE_M = 1e-3
+#: Measured receivers that say how many paths there are at a place between them.
+_NUM_AROUND = 4
 _MOST_RECEIVERS = 20_000_000
 
 
@@ -79,8 +81,9 @@ def _height_m(measured: PathTable) -> float:
 def complete(model: PathPredictor, measured: PathTable, receivers_m: np.ndarray, chunk: int = CHUNK) -> PathTable:
     """The paths at ``receivers_m`` (N, 3) [m]: as measured where it was measured, else as the model tells.
 
-    The model is asked for ``chunk`` receivers at a time. Raises ValueError for receivers of another shape or none, and
-    as :meth:`PathPredictor.complete`.
+    A model tells of a path at every rank; how many of them there are is :func:`as_many_as_around`. It is asked for
+    ``chunk`` receivers at a time. Raises ValueError for receivers of another shape or none, and as
+    :meth:`PathPredictor.complete`.
     """
     receivers_m = np.asarray(receivers_m, np.float64)
     if receivers_m.ndim != 2 or receivers_m.shape[1] != 3 or not len(receivers_m):
@@ -92,7 +95,23 @@ def complete(model: PathPredictor, measured: PathTable, receivers_m: np.ndarray,
         ]
     names = ("receivers_m", *PARAMETERS, "kind", "valid")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return keep_measured(replace(parts[0], **joined), measured)
+    return keep_measured(as_many_as_around(replace(parts[0], **joined), measured), measured)
+
+
+def as_many_as_around(predicted: PathTable, measured: PathTable) -> PathTable:
+    """``predicted`` without paths of ranks that most of the 4 nearest measured receivers lack, by weight 1/distance.
+
+    A vote on every rank is the weighted median of their numbers of paths. docs/paths.md has what it is worth.
+    """
+    from scipy.spatial import cKDTree
+
+    num = min(_NUM_AROUND, len(measured))
+    distance_m, row = cKDTree(measured.receivers_m).query(predicted.receivers_m, k=range(1, num + 1))
+    weight = 1.0 / np.maximum(distance_m, SAME_PLACE_M)
+    num_around = measured.valid.sum(1)[row]
+    ranks = np.arange(predicted.num_paths)
+    votes = np.stack([(weight * (num_around > rank)).sum(1) for rank in ranks], axis=1)
+    return replace(predicted, valid=predicted.valid & (votes > 0.5 * weight.sum(1, keepdims=True)))
 
 
 def keep_measured(predicted: PathTable, measured: PathTable) -> PathTable:

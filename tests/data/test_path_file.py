@@ -116,6 +116,7 @@ def test_rows_of_one_place_are_a_receiver_with_its_strongest_path_first(file):
     assert read.power_db[0].tolist() == [-70, -80] and read.azimuth_rad[0].tolist() == [0.25, -3]
     assert read.transmitter_m.tolist() == [1, -2, 30] and read.frequency_hz == 3.5e9
     assert (read.kind == UNKNOWN_KIND).all()
+    assert path_file.positions(file).tolist() == read.receivers_m.tolist()
 
 
 def test_an_empty_cell_is_not_known_and_a_row_of_them_is_a_receiver_in_the_dark(file):
