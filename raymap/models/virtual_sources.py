@@ -42,7 +42,7 @@ class VirtualSources(PathPredictor):
         kind: Literal["virtual_sources"] = "virtual_sources"
         inputs: tuple[str, ...] = ()
         mode: Literal["mean", "likeliest"] = "mean"
-        num_neighbours: int = Field(24, ge=1)
+        num_neighbours: int = Field(32, ge=1)
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
         """As in :class:`PathPredictor`."""
