@@ -42,15 +42,15 @@ NEAR_M = 0.01
 
 
 @njit(cache=True, nogil=True)
-def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, likeliest, out):
-    """Fills ``out`` (T, L, 5) with the paths of every rank.
+def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, out):
+    """Fills ``out`` (2, T, L, 5) with the paths of every rank, in two ways.
 
     ``targets``: (T, 3) [m]. ``rows``: (T, K) numbers of their neighbours, nearest first, −1 none, at ``distance_m``.
     Of all N measured receivers: ``receivers`` (N, 3) [m], ``full`` (N,) bool, whether their lists may lack weaker
     paths, and of their paths ``anchor`` (N, P, 3), ``lead`` (N, P) [m], ``power`` (N, P) [dB], ``told`` (N, P) bool,
     whether a path is there and can be followed. ``out``: power [dB], length [m], zenith [rad], and cosine and sine of
-    the azimuth; of ``likeliest`` the path most likely at the rank, else the mean over all, where the vector of the
-    azimuth is the shorter the less sure it is. NaN where no neighbour tells of such a path.
+    the azimuth; first the mean over all that could be there, where the vector of the azimuth is the shorter the less
+    sure it is, then of the path most likely at the rank. NaN where no neighbour tells of such a path.
     """
     num_neighbours = rows.shape[1]
     seen = np.empty((MAX_GROUPS, num_neighbours), np.int64)
@@ -66,7 +66,8 @@ def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, 
             seen_from = anchor[first[g, 0], first[g, 1]]
             _presence(targets[t], rows[t], receivers, seen_from, moved[g, 4], power, told, full, seen[g], belief[g])
         _ranks(num, num_ranks, belief, chance)
-        _settle(num, num_ranks, belief, moved, chance, likeliest, out[t])
+        _settle(num, num_ranks, belief, moved, chance, False, out[0, t])
+        _settle(num, num_ranks, belief, moved, chance, True, out[1, t])
 
 
 @njit(cache=True, nogil=True)
