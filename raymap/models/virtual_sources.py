@@ -30,8 +30,8 @@ class VirtualSources(PathPredictor):
     (:mod:`raymap.physics.consensus`).
 
     ``mode`` "likeliest" has at every rank the path that is most likely there. "mean" has the least squared error: the
-    mean over all that could be there, and of that and of the mean of the neighbours' numbers as much as each would have
-    been right at the measured receivers, told by the others. Where no path can be followed, as delay or angles are
+    mean over all that could be there, the likeliest, and the mean of the neighbours' numbers, as much of each as would
+    have been right at the measured receivers, told by the others. Where no path can be followed, as delay or angles are
     not known, numbers are means of the neighbours' by inverse distance. What is filled is in
     :meth:`PathPredictor.complete`.
     """
@@ -42,7 +42,7 @@ class VirtualSources(PathPredictor):
         kind: Literal["virtual_sources"] = "virtual_sources"
         inputs: tuple[str, ...] = ()
         mode: Literal["mean", "likeliest"] = "mean"
-        num_neighbours: int = Field(24, ge=1)
+        num_neighbours: int = Field(32, ge=1)
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
         """As in :class:`PathPredictor`."""
@@ -52,31 +52,31 @@ class VirtualSources(PathPredictor):
         followed = _follow(measured)
         if not followed.told.any() or not len(receivers_m):
             return to_table(around, measured, receivers_m)
-        likeliest = self.config.mode == "likeliest"
-        agreed = followed.vote(receivers_m, self.config.num_neighbours, likeliest)
-        if not likeliest:
-            num_columns = [len(columns) for columns in COLUMNS.values()]
-            agreed = around + np.repeat(self._trust(measured, followed), num_columns) * (agreed - around)
+        mean, likeliest = followed.vote(receivers_m, self.config.num_neighbours)
+        agreed = likeliest
+        if self.config.mode == "mean":
+            of_mean, of_likeliest = self._trust(measured, followed)
+            agreed = around + of_mean * (mean - around) + of_likeliest * (likeliest - around)
         return to_table(np.where(np.isfinite(agreed), agreed, around), measured, receivers_m)
 
     def _trust(self, measured: PathTable, followed: _Followed) -> np.ndarray:
-        """(4,) in [0, 1], share of the consensus in the mean for every parameter, the same for all ranks.
+        """(2, 5) shares of the consensus' mean and of its likeliest, for every column, the same for all ranks.
 
-        Least squares at measured receivers, each told by the others alone; all of it where few can say.
+        Least squares at measured receivers, each told by the others alone; all of the mean where few can say.
         """
         rows = np.flatnonzero(followed.told.any(1))
         rows = rows[np.linspace(0, len(rows) - 1, min(_MOST_ASKED, len(rows))).astype(int)]
         asked = measured.take(rows)
-        agreed = followed.vote(asked.receivers_m, self.config.num_neighbours, False, besides=rows)
         around = inverse_distance(measured, asked.receivers_m, _AROUND, besides=True)
-        ahead, missed = agreed - around, numbers(asked) - around
-        trust = np.ones(len(COLUMNS))
-        for parameter, columns in enumerate(COLUMNS.values()):
-            x, y = ahead[..., columns].ravel(), missed[..., columns].ravel()
-            known = np.isfinite(x) & np.isfinite(y)
-            x, y = x[known], y[known]
-            if len(x) >= _LEAST_ASKED * len(columns) and np.abs(x).max() > 1e-6:
-                trust[parameter] = np.clip((x @ y) / (x @ x), 0.0, 1.0)
+        ahead = followed.vote(asked.receivers_m, self.config.num_neighbours, besides=rows) - around
+        missed = numbers(asked) - around
+        trust = np.zeros((2, missed.shape[-1]))
+        for columns in COLUMNS.values():
+            x, y = ahead[..., columns].reshape(2, -1), missed[..., columns].ravel()
+            known = np.isfinite(x).all(axis=0) & np.isfinite(y)
+            x, y = x[:, known], y[known]
+            can_say = len(y) >= _LEAST_ASKED * len(columns) and np.abs(x).max() > 1e-6
+            trust[:, columns] = (_shares(x, y) if can_say else np.array([1.0, 0.0]))[:, None]
         return trust
 
     @property
@@ -93,8 +93,8 @@ class _Followed(NamedTuple):
     power_db: np.ndarray
     told: np.ndarray
 
-    def vote(self, wanted_m, num_neighbours, likeliest, besides=None) -> np.ndarray:
-        """(T, P, 5) as `numbers`, NaN where nobody knows. ``besides``: (T,) rows of those who are not asked."""
+    def vote(self, wanted_m, num_neighbours, besides=None) -> np.ndarray:
+        """(2, T, P, 5) mean and likeliest as `numbers`, NaN where nobody knows. ``besides``: (T,) rows not asked."""
         from scipy.spatial import cKDTree
 
         has = np.flatnonzero(self.told.any(1))
@@ -105,13 +105,25 @@ class _Followed(NamedTuple):
             last = np.argsort(rows == besides[:, None], axis=1, kind="stable")
             rows, distance_m = (np.take_along_axis(array, last, axis=1) for array in (rows, distance_m))
             rows = np.where(rows == besides[:, None], -1, rows)
-        out = np.empty((len(wanted_m), self.told.shape[1], 5))
+        out = np.empty((2, len(wanted_m), self.told.shape[1], 5))
         full = self.told.all(1)
         consensus.vote(
             wanted_m, rows, distance_m, self.receivers_m, self.anchor_m, self.lead_m, self.power_db, self.told, full,
-            out.shape[1], likeliest, out,
+            out.shape[2], out,
         )  # fmt: skip
         return out
+
+
+def _shares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(2,) a ≥ 0 with a₁ + a₂ ≤ 1 of the least |a₁x₁ + a₂x₂ − y|², for ``x`` (2, N) and ``y`` (N,)."""
+    from scipy.optimize import nnls
+
+    shares, _rest = nnls(x.T, y)
+    if shares.sum() <= 1.0:
+        return shares
+    apart = x[0] - x[1]
+    first = np.clip(apart @ (y - x[1]) / max(apart @ apart, 1e-12), 0.0, 1.0)
+    return np.array([first, 1.0 - first])
 
 
 def _follow(measured: PathTable) -> _Followed:

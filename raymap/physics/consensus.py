@@ -35,26 +35,28 @@ FALL_POWER, FALL_PRESENCE = 4.0, 3.0
 #: Weight of flatness in a curve, and members that it takes to draw a plane and a bent surface.
 RIDGE = 1e-4
 LINE_FROM, SURFACE_FROM = 4, 10
+#: A curve is drawn no farther than this many times the mean distance of its members.
+FARTHEST = 5.0
 #: Distances [m] below which neighbours are equally near, and shortest legs.
 NEAR_M = 0.01
 
 
 @njit(cache=True, nogil=True)
-def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, likeliest, out):
-    """Fills ``out`` (T, L, 5) with the paths of every rank.
+def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, out):
+    """Fills ``out`` (2, T, L, 5) with the paths of every rank, in two ways.
 
     ``targets``: (T, 3) [m]. ``rows``: (T, K) numbers of their neighbours, nearest first, −1 none, at ``distance_m``.
     Of all N measured receivers: ``receivers`` (N, 3) [m], ``full`` (N,) bool, whether their lists may lack weaker
     paths, and of their paths ``anchor`` (N, P, 3), ``lead`` (N, P) [m], ``power`` (N, P) [dB], ``told`` (N, P) bool,
     whether a path is there and can be followed. ``out``: power [dB], length [m], zenith [rad], and cosine and sine of
-    the azimuth; of ``likeliest`` the path most likely at the rank, else the mean over all, where the vector of the
-    azimuth is the shorter the less sure it is. NaN where no neighbour tells of such a path.
+    the azimuth; first the mean over all that could be there, where the vector of the azimuth is the shorter the less
+    sure it is, then of the path most likely at the rank. NaN where no neighbour tells of such a path.
     """
     num_neighbours = rows.shape[1]
     seen = np.empty((MAX_GROUPS, num_neighbours), np.int64)
     first = np.empty((MAX_GROUPS, 2), np.int64)
     moved = np.empty((MAX_GROUPS, 5))
-    belief = np.empty((MAX_GROUPS, 3))
+    belief = np.empty((MAX_GROUPS, 10))
     chance = np.empty((MAX_GROUPS, num_ranks))
     for t in range(len(targets)):
         num = _group(targets[t], rows[t], receivers, anchor, lead, told, seen, first, moved)
@@ -64,7 +66,8 @@ def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, 
             seen_from = anchor[first[g, 0], first[g, 1]]
             _presence(targets[t], rows[t], receivers, seen_from, moved[g, 4], power, told, full, seen[g], belief[g])
         _ranks(num, num_ranks, belief, chance)
-        _settle(num, num_ranks, belief, moved, chance, likeliest, out[t])
+        _settle(num, num_ranks, belief, moved, chance, False, out[0, t])
+        _settle(num, num_ranks, belief, moved, chance, True, out[1, t])
 
 
 @njit(cache=True, nogil=True)
@@ -152,6 +155,7 @@ def _surface(values, belief):
             b[i] += weight * f[i] * value
             for j in range(i + 1):
                 a[i, j] += weight * f[i] * f[j]
+    belief[3], belief[4:] = reach, 0.0
     if terms == 1:
         belief[0], belief[1] = mean, math.sqrt(spread + LONE_DB**2 / members)
         return
@@ -163,6 +167,15 @@ def _surface(values, belief):
     for i in range(terms):
         left -= c[i] * b[i]
     belief[0], belief[1] = mean + c[0], math.sqrt(max(left, 0.0)) + LEAST_DB
+    belief[5:] = c[1:]
+
+
+@njit(cache=True, nogil=True)
+def _surface_at(belief, east, north):
+    """The curve of :func:`_surface` beside the place."""
+    x = min(max(east / belief[3], -FARTHEST), FARTHEST)
+    y = min(max(north / belief[3], -FARTHEST), FARTHEST)
+    return belief[0] + belief[5] * x + belief[6] * y + belief[7] * x * x + belief[8] * x * y + belief[9] * y * y
 
 
 @njit(cache=True, nogil=True)
@@ -187,7 +200,7 @@ def _cholesky_solve(a, b, size):
 @njit(cache=True, nogil=True)
 def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, belief):
     """Into ``belief`` the share of the neighbours' weight that sees a group, of those who would if it were there."""
-    power_here, doubt = belief[0], belief[1]
+    doubt = belief[1]
     x, y = target[0] - anchor[0], target[1] - anchor[1]
     away = max(math.hypot(x, y), 1e-9)
     x, y = x / away, y / away
@@ -196,13 +209,13 @@ def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, bel
         n = rows[k]
         if n < 0:
             break
+        east, north = receivers[n, 0] - target[0], receivers[n, 1] - target[1]
         heard = 1.0
         if seen[k] < 0 and full[n]:
-            there = power_here + 20.0 * math.log10(leg / _leg(anchor, receivers[n]))
+            there = _surface_at(belief, east, north) + 20.0 * math.log10(leg / _leg(anchor, receivers[n]))
             heard = 0.5 * math.erfc((_last(power[n], told[n]) - there + MARGIN * doubt) / (doubt * math.sqrt(2.0)))
             if heard < 0.01:
                 continue
-        east, north = receivers[n, 0] - target[0], receivers[n, 1] - target[1]
         along, across = ALONG * (east * x + north * y), north * x - east * y
         weight = 1.0 / (along * along + across * across + NEAR_M**2) ** (FALL_PRESENCE / 2.0)
         if seen[k] >= 0:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, SerializeAsAny, field_validator
 
-from raymap.config import ModelConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
+from raymap.config import ModelConfig, OptimConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
 from raymap.data import parallel, path_file, path_sources
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
@@ -42,14 +42,13 @@ class Trial(Settings):
     seed: int
     method: str
     title: str
-    stage: Stage[ModelConfig]
+    model: SerializeAsAny[ModelConfig]
+    optim: OptimConfig
 
-    @field_validator("stage", mode="before")
+    @field_validator("model", mode="before")
     @classmethod
-    def _stage_by_kind(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return Stage[ModelConfig](model=ModelConfig.from_dict(value["model"]), optim=value["optim"])
-        return value
+    def _model_by_kind(cls, value: object) -> object:
+        return ModelConfig.from_dict(value) if isinstance(value, dict) else value
 
 
 class PathStudy(Settings):
@@ -78,7 +77,7 @@ def run(study: PathStudy) -> pd.DataFrame:
     """
     scenes = _scenes(study)
     trials = [
-        Trial(scene=scene, rate=rate, seed=seed, method=method, title=title, stage=stage)
+        Trial(scene=scene, rate=rate, seed=seed, method=method, title=title, model=stage.model, optim=stage.optim)
         for scene in scenes
         for rate in study.rates
         for seed in range(study.num_draws)
@@ -148,7 +147,7 @@ def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
 
 def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -> PathPredictor:
     """The method, trained on what is measured if it learns anything."""
-    model = base.build(trial.stage.model)
+    model = base.build(trial.model)
     if not model.parts():
         return model.eval()
     file = _draw_folder(study, trial) / "measured.parquet"
@@ -158,7 +157,7 @@ def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -
     return base.load(
         fit(
             Run(
-                name=trial.method, storage=str(folder.parent), model=trial.stage.model, optim=trial.stage.optim,
+                name=trial.method, storage=str(folder.parent), model=trial.model, optim=trial.optim,
                 data=PointsConfig(file=str(file)), workers=WorkersConfig(num=0), seed=trial.seed,
                 tracking=_tracking(study),
             )

@@ -35,7 +35,7 @@ def study(folder, methods=("nearest",), **changes):
 
 def trial(chosen, method, seed=0):
     title, stage = chosen.methods[method]
-    return Trial(scene="square", rate=0.25, seed=seed, method=method, title=title, stage=stage)
+    return Trial(scene="square", rate=0.25, seed=seed, method=method, title=title, model=stage.model, optim=stage.optim)
 
 
 def row(chosen, one):
@@ -97,3 +97,10 @@ def test_a_page_tells_what_the_rows_hold(tmp_path):
 def test_a_rate_is_a_share(tmp_path):
     with pytest.raises(ValueError, match="between 0 and 1, got 1"):
         study(tmp_path, rates=(0.1, 1.0))
+
+
+def test_a_trial_travels_with_all_of_its_settings(tmp_path):
+    """To another process, as JSON: "separate" is the published network but for one setting."""
+    for method in ("published", "separate", "gnn_only"):
+        one = trial(study(tmp_path, (method,)), method)
+        assert Trial.model_validate_json(one.model_dump_json()) == one
