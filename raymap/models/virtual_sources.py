@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+import torch
 from pydantic import Field
 
 from raymap import units
@@ -19,6 +21,8 @@ from raymap.scene import PathKind
 _JUDGES, _AROUND = 6, 16
 #: Measured receivers that say how far the consensus is to be trusted: most, and the least that can say.
 _MOST_ASKED, _LEAST_ASKED = 4000, 30
+#: Receivers that a thread completes at a time.
+_CHUNK = 2048
 
 
 class VirtualSources(PathPredictor):
@@ -107,10 +111,16 @@ class _Followed(NamedTuple):
             rows = np.where(rows == besides[:, None], -1, rows)
         out = np.empty((2, len(wanted_m), self.told.shape[1], 5))
         full = self.told.all(1)
-        consensus.vote(
-            wanted_m, rows, distance_m, self.receivers_m, self.anchor_m, self.lead_m, self.power_db, self.told, full,
-            out.shape[2], out,
-        )  # fmt: skip
+
+        def fill(start: int) -> None:
+            part = slice(start, start + _CHUNK)
+            consensus.vote(
+                wanted_m[part], rows[part], distance_m[part], self.receivers_m, self.anchor_m, self.lead_m,
+                self.power_db, self.told, full, out.shape[2], out[:, part],
+            )  # fmt: skip
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            list(threads.map(fill, range(0, len(wanted_m), _CHUNK)))
         return out
 
 
