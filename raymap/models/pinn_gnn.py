@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from raymap.config import ModelConfig
 from raymap.data import point_batch
-from raymap.data.path_table import PER_UNIT, PathTable
+from raymap.data.path_table import PARAMETERS, PER_UNIT, UNKNOWN_KIND, PathTable
 from raymap.data.point_batch import PointBatch
 from raymap.models.path_predictor import PathPredictor
 from raymap.models.virtual_sources import VirtualSources
 from raymap.nn.point_nets import CoordinateNet, CoordinatePaths, Sage
-from raymap.physics import multipath
+from raymap.physics import multipath, path_types
 
 #: Receivers that are completed at a time.
 _CHUNK = 16_384
@@ -262,10 +262,8 @@ class PinnGnn(PathPredictor):
         known = known[..., [0, 1, 2, 3, 3]]
         error = torch.where(known, found.values - self._scaled(values), 0.0)
         supervised = error.square().sum() / known.sum().clamp_min(1)
-        kind, mask = (
-            torch.from_numpy(np.concatenate([getattr(table, name) for table in tables])).to(values.device)
-            for name in ("kind", "valid")
-        )
+        kind = torch.cat([_kinds(table) for table in tables]).to(values.device)
+        mask = torch.from_numpy(np.concatenate([table.valid for table in tables])).to(values.device)
         terms = self._physical(found, mask, receivers_m, batch.measured)
         weights = (config.lambda_power, config.lambda_delay, config.lambda_angle, config.lambda_consistency)
         physics = multipath.physical(terms, weights)
@@ -304,6 +302,15 @@ class PinnGnn(PathPredictor):
 
 #: States of measured receivers, of each network of the GNN: one tensor (M, width) before every layer.
 _Heard = list[list[Tensor]]
+
+
+def _kinds(table: PathTable) -> Tensor:
+    """(N, P) int64: the kinds of paths, where they are not known what physical rules take them for, else −1."""
+    told = torch.from_numpy(table.kind.astype(np.int64))
+    numbers = (torch.from_numpy(getattr(table, name).astype(np.float64)) for name in PARAMETERS)
+    place = (torch.from_numpy(table.receivers_m), torch.from_numpy(table.transmitter_m))
+    ruled = path_types.path_type_labels(*numbers, *place, table.frequency_hz, torch.from_numpy(table.valid))
+    return torch.where(told == UNKNOWN_KIND, ruled, told)
 
 
 def _on_the_circle(values: Tensor) -> Tensor:

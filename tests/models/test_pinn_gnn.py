@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
-from raymap.models.pinn_gnn import PinnGnn
+from raymap.models.pinn_gnn import PinnGnn, _kinds
 from raymap.recipes.pinn_gnn import PATH_METHODS, PUBLISHED
 
 OURS = PinnGnn.Config(num_paths=2)
@@ -124,3 +124,12 @@ def test_another_number_of_paths_is_refused():
 def test_a_pinn_alone_corrects_nothing():
     with pytest.raises(ValidationError, match='around must be "pinn"'):
         PinnGnn.Config(network="pinn")
+
+
+def test_kinds_that_are_not_known_are_told_by_physical_rules():
+    table = room()
+    hidden = replace(table, kind=np.full_like(table.kind, -1))
+    # A line of sight and a mirror image are what the rules take them for.
+    assert torch.equal(_kinds(hidden), _kinds(table)) and set(table.kind[0]) == {0, 1}
+    kept = replace(table, kind=np.full_like(table.kind, 2))
+    assert (_kinds(kept) == 2).all()
