@@ -15,6 +15,8 @@ from raymap.models.path_predictor import PathPredictor
 
 #: Measured receivers around a place whose errors make the one expected there.
 _NUM_AROUND = 8
+#: What the mean of all counts beside each of them: enough that nothing is told to be zero by chance.
+_WEIGHT_OF_ALL = 0.1
 #: An error may grow as one of these powers of the distance to the nearest measured receiver, told by the bound of
 #: nine in ten.
 _EXPONENTS, _SHARE = (0.0, 0.25, 0.5, 0.75), 0.9
@@ -64,7 +66,7 @@ class FoldErrors(NamedTuple):
         """As :func:`spread`. A receiver's is the same whatever others are asked for with it.
 
         At a place d metres from the nearest measured receiver the error is c·s, s = d^γ · mean(|e| / d_e^γ) over the 8
-        nearest receivers that can tell, their errors e and distances d_e, and the mean of all as a ninth. Each
+        nearest receivers that can tell, their errors e and distances d_e, and a little of the mean of all. Each
         parameter has its c and γ, for which every measured receiver is told by the others: γ in 0 to ¾ has the least
         pinball loss of the bound of nine in ten (Koenker and Bassett, Econometrica 1978), and c makes Σ(c·s)² = Σe², or
         lets the share ``quantile`` lie within c·s (split conformal prediction: Lei et al., JASA 2018). Distances count
@@ -147,7 +149,7 @@ def _nearest(places_m: np.ndarray, wanted_m: np.ndarray) -> tuple[np.ndarray, np
 def _carried(size: np.ndarray, at: np.ndarray, rows: np.ndarray, wanted: np.ndarray, exponent: float) -> np.ndarray:
     """(N,) s, from errors (M,) ``at`` their distances to ``wanted`` (N,) ones; ``rows``: (N, K) who is asked."""
     level = size / at**exponent
-    return (level[rows].sum(1) + level.mean()) / (rows.shape[1] + 1) * wanted**exponent
+    return (level[rows].sum(1) + _WEIGHT_OF_ALL * level.mean()) / (rows.shape[1] + _WEIGHT_OF_ALL) * wanted**exponent
 
 
 def _law(ranks: list[tuple[np.ndarray, np.ndarray, np.ndarray]], quantile: float | None) -> tuple[float, float]:
