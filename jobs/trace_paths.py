@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from raymap.config import Settings, from_command_line
-from raymap.data import deepmimo, scenarios, traces
+from raymap.data import deepmimo, mesh_file, scenarios, traces
 from raymap.propagation import ray_tracing
 from raymap.scene import PathKind
 
@@ -56,6 +56,7 @@ def main(argv: list[str]) -> int:
         "num_parts": num_parts,
     }
     traces.start(job.out, about)
+    mesh_file.write(job.out / traces.SURROUNDINGS_FILE, scene)
     todo = traces.missing(job.out, num_parts)[: job.max_parts]
     num_traced = 0
     if todo:

@@ -27,6 +27,9 @@ class Job(Settings):
 
     data: list[str] = Field([], description="NAME=SOURCE or SOURCE; repeatable")
     columns: Columns | None = Field(None, description="of sources that are tables")
+    surroundings: list[str] = Field(
+        [], description="NAME=FILE, a mesh of what stands around the source of that name; repeatable"
+    )
     rate: str = Field("0.1", description="shares of the receivers that are measured, by commas")
     methods: str = Field(
         "pinn_gnn,kriging,separate,gnn_only,pinn_only", description=f"of {', '.join(recipes.PATH_METHODS)}, by commas"
@@ -47,6 +50,7 @@ def main(argv: list[str]) -> dict:
     study = PathStudy(
         sources=named(job.data),
         columns=job.columns,
+        surroundings=named(job.surroundings),
         num_paths=job.num_paths,
         rates=tuple(float(rate) for rate in job.rate.split(",")),
         num_draws=job.seeds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from raymap.data import deepmimo_format, deepmimo_import, path_file, path_table, points, traces
+from raymap.data import deepmimo_format, deepmimo_import, mesh_file, path_file, path_table, points, traces
 from raymap.data.cells import ENDINGS
 from raymap.data.channel import Channel
 from raymap.data.deepmimo_import import ImportPlan
@@ -14,19 +14,33 @@ from raymap.data.path_table import PathTable
 
 
 def read(
-    source: str | Path, num_paths: int, columns: Columns | None = None, split: str | None = None
+    source: str | Path,
+    num_paths: int,
+    columns: Columns | None = None,
+    split: str | None = None,
+    surroundings: str | Path | None = None,
 ) -> dict[str, PathTable]:
     """Name to the ``num_paths`` strongest paths at every receiver, for every transmitter of a source.
 
     ``source``, by what is in it: a dataset of channels (``split``, or all of it), a folder of traced paths, a DeepMIMO
     folder (pairs with other receivers than the transmitters themselves, if there are any), or a .csv or .parquet file,
     whose ``columns`` may be told. Receivers without any path stay: that no path arrives is known of them.
+    ``surroundings``: a file of the surfaces around (:mod:`raymap.data.mesh_file`); a trace has its own.
 
     Raises FileNotFoundError if nothing is there, and ValueError for a folder or file that is none of these, ``split``
     or ``columns`` of a source that has none, ``num_paths`` below 1, and as the readers of each kind do. Lines of sight
     of a DeepMIMO folder must agree with its positions (:func:`raymap.data.channel.check_line_of_sight`).
     """
-    source = Path(source)
+    tables = _read(source := Path(source), num_paths, columns, split)
+    own = source / traces.SURROUNDINGS_FILE
+    if surroundings is None and not own.is_file():
+        return tables
+    return {
+        name: table.within(mesh_file.read(surroundings or own, table.frequency_hz)) for name, table in tables.items()
+    }
+
+
+def _read(source: Path, num_paths: int, columns: Columns | None, split: str | None) -> dict[str, PathTable]:
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
     if num_paths < 1:

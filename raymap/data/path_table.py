@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from raymap import units
 from raymap.data.channel import Channel
+from raymap.propagation.meshes import MeshScene
 from raymap.scene import PathKind
 
 #: What is told of a path, in this order, each (N, P).
@@ -26,7 +27,8 @@ class PathTable:
     bool, whether there is such a path. Of each path, (N, P) float32: ``power_db`` (path gain, |α|² [dB]), ``delay_s``
     [s], and of the direction that it comes from ``zenith_rad`` in [0, π] from straight up and ``azimuth_rad`` in
     (−π, π] from +x towards +y. NaN is a number that is not known, and padding. ``kind``: (N, P) int8, a
-    :class:`PathKind`, or −1 where it is not known.
+    :class:`PathKind`, or −1 where it is not known. ``surroundings``: the surfaces that stand around, in the frame of
+    the positions, if they are known.
 
     Raises ValueError, naming the field, for shapes that disagree, positions that are not finite, a frequency that is
     not positive, a delay below 0, a power above 0 dB, an angle outside its range and an unknown kind.
@@ -41,6 +43,7 @@ class PathTable:
     azimuth_rad: np.ndarray
     kind: np.ndarray
     valid: np.ndarray
+    surroundings: MeshScene | None = None
 
     def __post_init__(self) -> None:
         valid = np.ascontiguousarray(self.valid, bool)
@@ -106,9 +109,13 @@ class PathTable:
         kept = {
             field.name: getattr(self, field.name)[rows]
             for field in fields(self)
-            if field.name not in ("transmitter_m", "frequency_hz")
+            if field.name not in ("transmitter_m", "frequency_hz", "surroundings")
         }
-        return PathTable(transmitter_m=self.transmitter_m, frequency_hz=self.frequency_hz, **kept)
+        return replace(self, **kept)
+
+    def within(self, surroundings: MeshScene | None) -> PathTable:
+        """The same table, with these surfaces around."""
+        return replace(self, surroundings=surroundings)
 
     @staticmethod
     def from_values(like: PathTable, receivers_m: np.ndarray, values: np.ndarray, **more: np.ndarray) -> PathTable:
@@ -120,7 +127,7 @@ class PathTable:
         numbers["azimuth_rad"] = np.arctan2(np.sin(numbers["azimuth_rad"]), np.cos(numbers["azimuth_rad"]))
         valid = more.get("valid", np.isfinite(numbers["power_db"]))
         kind = more.get("kind", np.full(valid.shape, UNKNOWN_KIND))
-        return PathTable(receivers_m, like.transmitter_m, like.frequency_hz, **numbers, kind=kind, valid=valid)
+        return replace(like, receivers_m=receivers_m, **numbers, kind=kind, valid=valid)
 
 
 def from_channel(channel: Channel, num_paths: int) -> PathTable:

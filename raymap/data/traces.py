@@ -1,6 +1,7 @@
 """Traced paths on disk: a folder of parts, each whole or absent, so that tracing can stop and go on anywhere.
 
     trace.json        settings, transmitter, frequency, number of receivers and of parts
+    surroundings.ply  the surfaces that were traced among
     part-00007.npz    receivers_m (R, 3) and the fields of Paths for one run of receivers
 
 `trace.json` of a finished or unfinished folder says what belongs in it; a folder with other settings is refused.
@@ -22,6 +23,8 @@ from raymap.scene import Paths, Transmitter
 
 #: The file that makes a folder a trace.
 ABOUT_FILE = "trace.json"
+#: Traces of before it was written have none.
+SURROUNDINGS_FILE = "surroundings.ply"
 _FIELDS = tuple(Paths.__dataclass_fields__)
 
 

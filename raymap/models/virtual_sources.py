@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from raymap import units
 from raymap.config import ModelConfig
-from raymap.data.path_table import UNKNOWN_KIND, PathTable
+from raymap.data.path_table import PathTable
+from raymap.models.followed_paths import FollowedPaths, follow
 from raymap.models.path_interpolation import COLUMNS, inverse_distance, numbers, to_table
 from raymap.models.path_predictor import PathPredictor
-from raymap.physics import consensus, virtual_sources
-from raymap.scene import PathKind
 
-#: Neighbours by whose paths an unknown kind is told, and of inverse distance weighting.
-_JUDGES, _AROUND = 6, 16
+#: Neighbours of inverse distance weighting.
+_AROUND = 16
 #: Measured receivers that say how far the consensus is to be trusted: most, and the least that can say.
 _MOST_ASKED, _LEAST_ASKED = 4000, 30
-#: Receivers that a thread completes at a time.
-_CHUNK = 2048
 
 
 class VirtualSources(PathPredictor):
@@ -47,13 +41,14 @@ class VirtualSources(PathPredictor):
         inputs: tuple[str, ...] = ()
         mode: Literal["mean", "likeliest"] = "mean"
         num_neighbours: int = Field(32, ge=1)
+        uses_map: bool = Field(False, description="what stands around hides paths, and is known")
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
-        """As in :class:`PathPredictor`."""
+        """As in :class:`PathPredictor`. Raises ValueError if the map is to be used and ``measured`` has none."""
         self.require_measured(measured)
         receivers_m = np.ascontiguousarray(receivers_m, np.float64)
         around = inverse_distance(measured, receivers_m, _AROUND)
-        followed = _follow(measured)
+        followed = follow(measured, self.config.uses_map)
         if not followed.told.any() or not len(receivers_m):
             return to_table(around, measured, receivers_m)
         mean, likeliest = followed.vote(receivers_m, self.config.num_neighbours)
@@ -63,7 +58,7 @@ class VirtualSources(PathPredictor):
             agreed = around + of_mean * (mean - around) + of_likeliest * (likeliest - around)
         return to_table(np.where(np.isfinite(agreed), agreed, around), measured, receivers_m)
 
-    def _trust(self, measured: PathTable, followed: _Followed) -> np.ndarray:
+    def _trust(self, measured: PathTable, followed: FollowedPaths) -> np.ndarray:
         """(2, 5) shares of the consensus' mean and of its likeliest, for every column, the same for all ranks.
 
         Least squares at measured receivers, each told by the others alone; all of the mean where few can say.
@@ -88,42 +83,6 @@ class VirtualSources(PathPredictor):
         return 0
 
 
-class _Followed(NamedTuple):
-    """Measured receivers that may tell of paths, and their paths followed back, as `consensus.vote` takes them."""
-
-    receivers_m: np.ndarray
-    anchor_m: np.ndarray
-    lead_m: np.ndarray
-    power_db: np.ndarray
-    told: np.ndarray
-
-    def vote(self, wanted_m, num_neighbours, besides=None) -> np.ndarray:
-        """(2, T, P, 5) mean and likeliest as `numbers`, NaN where nobody knows. ``besides``: (T,) rows not asked."""
-        from scipy.spatial import cKDTree
-
-        has = np.flatnonzero(self.told.any(1))
-        num = min(num_neighbours + (besides is not None), len(has))
-        distance_m, rows = cKDTree(self.receivers_m[has]).query(wanted_m, k=range(1, num + 1))
-        rows = has[rows]
-        if besides is not None:
-            last = np.argsort(rows == besides[:, None], axis=1, kind="stable")
-            rows, distance_m = (np.take_along_axis(array, last, axis=1) for array in (rows, distance_m))
-            rows = np.where(rows == besides[:, None], -1, rows)
-        out = np.empty((2, len(wanted_m), self.told.shape[1], 5))
-        full = self.told.all(1)
-
-        def fill(start: int) -> None:
-            part = slice(start, start + _CHUNK)
-            consensus.vote(
-                wanted_m[part], rows[part], distance_m[part], self.receivers_m, self.anchor_m, self.lead_m,
-                self.power_db, self.told, full, out.shape[2], out[:, part],
-            )  # fmt: skip
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            list(threads.map(fill, range(0, len(wanted_m), _CHUNK)))
-        return out
-
-
 def _shares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(2,) a ≥ 0 with a₁ + a₂ ≤ 1 of the least |a₁x₁ + a₂x₂ − y|², for ``x`` (2, N) and ``y`` (N,)."""
     from scipy.optimize import nnls
@@ -134,35 +93,3 @@ def _shares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     apart = x[0] - x[1]
     first = np.clip(apart @ (y - x[1]) / max(apart @ apart, 1e-12), 0.0, 1.0)
     return np.array([first, 1.0 - first])
-
-
-def _follow(measured: PathTable) -> _Followed:
-    direction = virtual_sources.directions(measured.zenith_rad, measured.azimuth_rad)
-    receivers_m = measured.receivers_m[:, None]
-    image_m = virtual_sources.image_sources(receivers_m, direction, measured.delay_s)
-    point_m, lead_m = virtual_sources.scatterers(receivers_m, measured.transmitter_m, direction, measured.delay_s)
-    told = measured.valid & np.isfinite(measured.values).all(-1)
-    bends = np.isin(measured.kind, [PathKind.SCATTERING, PathKind.DIFFRACTION])
-    unknown = told & (measured.kind == UNKNOWN_KIND)
-    if unknown.any():
-        bends |= unknown & _bends(measured, told, direction, image_m, point_m, lead_m)
-    anchor_m = np.where(bends[..., None], point_m, image_m)
-    lead_m = np.where(bends, lead_m, 0.0)
-    numbers_known = [np.nan_to_num(array.astype(np.float64)) for array in (anchor_m, lead_m, measured.power_db)]
-    return _Followed(measured.receivers_m, *numbers_known, told)
-
-
-def _bends(measured, told, direction, image_m, point_m, lead_m) -> np.ndarray:
-    """(N, P) bool: whether a point explains the paths of the nearest receivers better than an image does."""
-    from scipy.spatial import cKDTree
-
-    has = np.flatnonzero(told.any(1))
-    num = min(_JUDGES + 1, len(has))
-    rows = has[cKDTree(measured.receivers_m[has]).query(measured.receivers_m, k=range(1, num + 1))[1]]
-    length_m = np.nan_to_num(units.SPEED_OF_LIGHT_M_S * measured.delay_s.astype(np.float64))
-    direction, image_m, point_m, lead_m = (np.nan_to_num(array) for array in (direction, image_m, point_m, lead_m))
-    wrong = [
-        consensus.disagreement(rows, measured.receivers_m, anchor_m, lead, direction, length_m, told)
-        for anchor_m, lead in ((image_m, np.zeros_like(lead_m)), (point_m, lead_m))
-    ]
-    return wrong[1] < wrong[0]

@@ -6,7 +6,9 @@ there with a probability q, the share of the neighbours' weight that sees it. Ne
 have room for say nothing of a path weaker than the last on their list; all others that do not see it deny it.
 
 An anchor sees the places behind one another together: what hides one mostly hides those behind it. So a neighbour's
-distance counts less along the ray from the anchor than across it (:data:`ALONG`).
+distance counts less along the ray from the anchor than across it (:data:`ALONG`). Where surfaces are known and tell
+which neighbours an anchor can be seen from, those that it cannot be seen from are no denial, and all directions count
+the same.
 
 The power of a group is that of a curve through what its members say, and its doubt σ what the curve misses of them.
 Group g is the l-th strongest path with the probability that it is there and exactly l − 1 stronger ones are, a Poisson
@@ -16,6 +18,7 @@ binomial distribution over the other groups h, each there and stronger with q_h�
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -41,33 +44,67 @@ FARTHEST = 5.0
 NEAR_M = 0.01
 
 
-@njit(cache=True, nogil=True)
-def vote(targets, rows, distance_m, receivers, anchor, lead, power, told, full, num_ranks, out):
-    """Fills ``out`` (2, T, L, 5) with the paths of every rank, in two ways.
+class Groups(NamedTuple):
+    """The groups at T places: G of room, ``count`` (T,) of them there.
 
-    ``targets``: (T, 3) [m]. ``rows``: (T, K) numbers of their neighbours, nearest first, −1 none, at ``distance_m``.
-    Of all N measured receivers: ``receivers`` (N, 3) [m], ``full`` (N,) bool, whether their lists may lack weaker
-    paths, and of their paths ``anchor`` (N, P, 3), ``lead`` (N, P) [m], ``power`` (N, P) [dB], ``told`` (N, P) bool,
-    whether a path is there and can be followed. ``out``: power [dB], length [m], zenith [rad], and cosine and sine of
-    the azimuth; first the mean over all that could be there, where the vector of the azimuth is the shorter the less
-    sure it is, then of the path most likely at the rank. NaN where no neighbour tells of such a path.
+    ``first``: (T, G, 2) int64, receiver and path of the nearest member. ``moved``: (T, G, 5) unit vector, length [m]
+    and last leg [m] of the path at the place. ``belief``: (T, G, 11) power [dB], its doubt [dB], probability that it is
+    there, the curve of the power (7), and the probability that it is there if nothing known hides it.
     """
-    num_neighbours = rows.shape[1]
-    seen = np.empty((MAX_GROUPS, num_neighbours), np.int64)
-    first = np.empty((MAX_GROUPS, 2), np.int64)
-    moved = np.empty((MAX_GROUPS, 5))
-    belief = np.empty((MAX_GROUPS, 10))
-    chance = np.empty((MAX_GROUPS, num_ranks))
+
+    count: np.ndarray
+    first: np.ndarray
+    moved: np.ndarray
+    belief: np.ndarray
+
+    @staticmethod
+    def empty(num: int) -> Groups:
+        """Room for the groups at so many places."""
+        return Groups(
+            np.zeros(num, np.int64), np.empty((num, MAX_GROUPS, 2), np.int64),
+            np.empty((num, MAX_GROUPS, 5)), np.empty((num, MAX_GROUPS, 11)),
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def gather(targets, rows, distance_m, receivers, anchor, lead, power, told, full, near, visible, groups):
+    """Fills ``groups`` with what the neighbours of ``targets`` (T, 3) [m] tell of.
+
+    ``rows``: (T, K) numbers of the neighbours, nearest first, −1 none, at ``distance_m``. Of all N measured receivers:
+    ``receivers`` (N, 3) [m], ``full`` (N,) bool, whether their lists may lack weaker paths, and of their paths
+    ``anchor`` (N, P, 3), ``lead`` (N, P) [m], ``power`` (N, P) [dB], ``told`` (N, P) bool, whether a path is there and
+    can be followed. ``visible``: (N, P, M) bool, whether surfaces let the anchor be seen by the receivers ``near``
+    (N, M); where they are not known M is 0.
+    """
+    seen = np.empty((MAX_GROUPS, rows.shape[1]), np.int64)
     for t in range(len(targets)):
+        first, moved, belief = groups.first[t], groups.moved[t], groups.belief[t]
         num = _group(targets[t], rows[t], receivers, anchor, lead, told, seen, first, moved)
         for g in range(num):
             _power(g, targets[t], rows[t], distance_m[t], receivers, anchor, power, seen, moved[g, 4], belief[g])
         for g in range(num):
-            seen_from = anchor[first[g, 0], first[g, 1]]
-            _presence(targets[t], rows[t], receivers, seen_from, moved[g, 4], power, told, full, seen[g], belief[g])
-        _ranks(num, num_ranks, belief, chance)
-        _settle(num, num_ranks, belief, moved, chance, False, out[0, t])
-        _settle(num, num_ranks, belief, moved, chance, True, out[1, t])
+            n, p = first[g]
+            _presence(
+                targets[t], rows[t], receivers, anchor[n, p], moved[g, 4], power, told, full, near[n], visible[n, p],
+                seen[g], belief[g],
+            )  # fmt: skip
+        groups.count[t] = num
+
+
+@njit(cache=True, nogil=True)
+def settle(groups, out):
+    """Fills ``out`` (2, T, L, 5) with the paths of every rank, in two ways.
+
+    Power [dB], length [m], zenith [rad], and cosine and sine of the azimuth: first the mean over all that could be
+    there, where the vector of the azimuth is the shorter the less sure it is, then of the path most likely at the rank.
+    NaN where no neighbour tells of such a path.
+    """
+    chance = np.empty((MAX_GROUPS, out.shape[2]))
+    for t in range(len(groups.count)):
+        num, moved, belief = groups.count[t], groups.moved[t], groups.belief[t]
+        _ranks(num, out.shape[2], belief, chance)
+        _settle(num, out.shape[2], belief, moved, chance, False, out[0, t])
+        _settle(num, out.shape[2], belief, moved, chance, True, out[1, t])
 
 
 @njit(cache=True, nogil=True)
@@ -155,7 +192,7 @@ def _surface(values, belief):
             b[i] += weight * f[i] * value
             for j in range(i + 1):
                 a[i, j] += weight * f[i] * f[j]
-    belief[3], belief[4:] = reach, 0.0
+    belief[3], belief[4:10] = reach, 0.0
     if terms == 1:
         belief[0], belief[1] = mean, math.sqrt(spread + LONE_DB**2 / members)
         return
@@ -167,7 +204,7 @@ def _surface(values, belief):
     for i in range(terms):
         left -= c[i] * b[i]
     belief[0], belief[1] = mean + c[0], math.sqrt(max(left, 0.0)) + LEAST_DB
-    belief[5:] = c[1:]
+    belief[5:10] = c[1:]
 
 
 @njit(cache=True, nogil=True)
@@ -198,13 +235,16 @@ def _cholesky_solve(a, b, size):
 
 
 @njit(cache=True, nogil=True)
-def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, belief):
-    """Into ``belief`` the share of the neighbours' weight that sees a group, of those who would if it were there."""
+def _presence(target, rows, receivers, anchor, leg, power, told, full, near, visible, seen, belief):
+    """Into ``belief`` the share of the neighbours' weight that sees a group, of those who would if it were there.
+
+    And of those alone that do see it or, ``near`` and ``visible``, could.
+    """
     doubt = belief[1]
     x, y = target[0] - anchor[0], target[1] - anchor[1]
     away = max(math.hypot(x, y), 1e-9)
     x, y = x / away, y / away
-    for_it, against = 0.0, 0.0
+    for_it, against, could = 0.0, 0.0, np.zeros(2)
     for k in range(len(rows)):
         n = rows[k]
         if n < 0:
@@ -222,7 +262,48 @@ def _presence(target, rows, receivers, anchor, leg, power, told, full, seen, bel
             for_it += weight
         else:
             against += weight * heard
-    belief[2] = for_it / (for_it + against)
+        if seen[k] >= 0 or _told_visible(n, near, visible):
+            weight = 1.0 / (east * east + north * north + NEAR_M**2) ** (FALL_PRESENCE / 2.0)
+            could[int(seen[k] < 0)] += weight * heard
+    belief[2], belief[10] = for_it / (for_it + against), could[0] / could.sum()
+
+
+@njit(cache=True, nogil=True)
+def _told_visible(receiver, near, visible):
+    for number in range(len(near)):
+        if near[number] == receiver:
+            return visible[number]
+    return False
+
+
+@njit(cache=True, nogil=True)
+def explained(near, visible, receivers, anchor, lead, direction, length, told):
+    """(N, P) the share of receivers ``near`` (N, M) that list a path like one's whom its anchor is ``visible`` to.
+
+    One more that agrees is added, so that nobody's word is 1. ``direction`` (N, P, 3) and ``length`` (N, P) [m] are
+    those of the measured paths; else as in :func:`gather`.
+    """
+    share = np.ones(told.shape)
+    for n in range(len(near)):
+        for p in range(told.shape[1]):
+            if not told[n, p]:
+                continue
+            num, can = 1.0, 1.0
+            for k in range(near.shape[1]):
+                other = near[n, k]
+                leg = _leg(anchor[n, p], receivers[other])
+                for j in range(told.shape[1]):
+                    if not told[other, j] or abs(lead[n, p] + leg - length[other, j]) > AGREE_M:
+                        continue
+                    cosine = 0.0
+                    for axis in range(3):
+                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
+                    if cosine >= math.cos(AGREE_RAD):
+                        num += 1.0
+                        can += 1.0 if visible[n, p, k] else 0.0
+                        break
+            share[n, p] = can / num
+    return share
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from raymap import api
 from raymap.config import Settings
-from raymap.data import path_file, path_sources
+from raymap.data import mesh_file, path_file, path_sources
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
 from raymap.models import base
@@ -25,6 +25,9 @@ class AskedPaths(Settings):
         None, description="measured paths: .csv or .parquet file, dataset of channels, traced paths, DeepMIMO folder"
     )
     columns: Columns | None = Field(None, description="of .csv and .parquet files: names of columns and their units")
+    surroundings: Path | None = Field(
+        None, description=f"surfaces around, in the frame of the positions: {', '.join(mesh_file.ENDINGS)}"
+    )
     transmitter: str | None = Field(None, description="which of a source of several transmitters")
     num_paths: int | None = Field(None, ge=1, description="paths at a receiver; default: the model's, or else 5")
     grid_m: float | None = Field(None, gt=0, description="places on a grid over what is measured, its spacing [m]")
@@ -68,7 +71,8 @@ class AskedPaths(Settings):
         Raises ValueError for a transmitter that is not there, and as ``path_sources.read``.
         """
         num_paths = self.num_paths or getattr(model.config, "num_paths", 5)
-        measured = self._table(path_sources.read(self.measured, num_paths, self.columns), self.measured)
+        tables = path_sources.read(self.measured, num_paths, self.columns, surroundings=self.surroundings)
+        measured = self._table(tables, self.measured)
         if self.grid_m is not None:
             return measured, path_maps.grid_over(measured, self.grid_m, self.height_m)
         if places.is_file():

@@ -22,6 +22,8 @@ PATH_METHODS: dict[str, tuple[str, ModelConfig]] = {
     "nearest": ("Nearest receiver", NearestPaths.Config()),
     "virtual_sources": ("Virtual sources", VirtualSources.Config()),
     "likeliest": ("Virtual sources, likeliest", VirtualSources.Config(mode="likeliest")),
+    "virtual_sources_map": ("Virtual sources and map", VirtualSources.Config(uses_map=True)),
+    "likeliest_map": ("Virtual sources and map, likeliest", VirtualSources.Config(mode="likeliest", uses_map=True)),
 }
 
 #: Adam at 1e-3 with a cosine, weight decay 1e-5 (section IV-A); 800 steps, the longer of the paper's two trainings.

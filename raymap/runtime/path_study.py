@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from raymap.config import ModelConfig, OptimConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
 from raymap.data import parallel, path_file, path_sources
@@ -56,11 +56,18 @@ class PathStudy(Settings):
 
     sources: dict[str, str] = Field(description="name -> folder or file (raymap.data.path_sources)")
     columns: Columns | None = Field(None, description="of sources that are tables")
+    surroundings: dict[str, str] = Field({}, description="name of a source -> file of the surfaces around")
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
     rates: tuple[float, ...] = Field((0.1,), min_length=1, description="shares of the receivers that are measured")
     num_draws: int = Field(5, ge=1, description="random draws of the measured receivers, seeds 0, 1, ...")
     methods: dict[str, tuple[str, Stage[ModelConfig]]] = Field(description="name -> title, and how it is trained")
     out: str = Field(description="folder for trainings, rows and predictions")
+
+    @model_validator(mode="after")
+    def _surround_what_there_is(self) -> PathStudy:
+        if unknown := set(self.surroundings) - set(self.sources):
+            raise ValueError(f"surroundings of {sorted(unknown)[0]!r}, which is no source: {', '.join(self.sources)}")
+        return self
 
     @field_validator("rates")
     @classmethod
@@ -107,7 +114,8 @@ def _scenes(study: PathStudy) -> dict[str, PathTable]:
     """Every channel of every source, under the source's name, and the channel's where a source has several."""
     found = {}
     for name, source in study.sources.items():
-        tables = path_sources.read(source, study.num_paths, study.columns)
+        around = study.surroundings.get(name)
+        tables = path_sources.read(source, study.num_paths, study.columns, surroundings=around)
         found |= {name if len(tables) == 1 else f"{name}-{channel}": table for channel, table in tables.items()}
     return found
 

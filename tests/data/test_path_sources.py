@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymap.data import deepmimo, path_file, path_sources, path_table, points, traces
+from raymap.data import deepmimo, mesh_file, path_file, path_sources, path_table, points, traces
 from raymap.data.channel import Channel
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
+from raymap.propagation import meshes
 from raymap.scene import PathKind, Paths
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/data.md"
@@ -81,6 +82,21 @@ def test_a_trace_is_read(tmp_path):
     traces.write_part(tmp_path / "s9", 0, channel.receivers_m, channel.paths)
     (table,) = path_sources.read(tmp_path / "s9", 2).values()
     assert_same(table, path_table.from_channel(channel, 2))
+
+
+def test_what_stands_around_comes_with_a_trace_or_from_a_file_of_its_own(tmp_path):
+    channel, room = channel_of(3), meshes.room((8.0, 6.0, 3.0))
+    traces.start(tmp_path / "s9", {"num_parts": 1, "num_paths": 4, "frequency_hz": 2.4e9, "transmitter_m": [1, 2, 3]})
+    traces.write_part(tmp_path / "s9", 0, channel.receivers_m, channel.paths)
+    assert path_sources.read(tmp_path / "s9", 2)["s9"].surroundings is None
+    mesh_file.write(tmp_path / "s9" / traces.SURROUNDINGS_FILE, room)
+    mesh_file.write(tmp_path / "hall.ply", meshes.room((90.0, 60.0, 30.0)))
+    table = path_sources.read(tmp_path / "s9", 2)["s9"]
+    given = path_sources.read(tmp_path / "s9", 2, surroundings=tmp_path / "hall.ply")["s9"]
+    for found, height_m in ((table, 3.0), (table.take(np.arange(2)), 3.0), (given, 30.0)):
+        assert found.surroundings.frequency_hz == 2.4e9
+        assert found.surroundings.meshes[0].vertices_m[:, 2].max() == height_m
+    assert PathTable.from_values(given, given.receivers_m, given.values).surroundings is given.surroundings
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

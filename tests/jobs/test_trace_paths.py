@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raymap.data import deepmimo, scenarios, traces
+from raymap.data import deepmimo, mesh_file, scenarios, traces
 from raymap.propagation import ray_tracing
 
 
@@ -30,6 +30,8 @@ def test_a_trace_goes_on_where_it_stopped(job, tmp_path, capsys):
     found = traces.read(tmp_path / "s1")
     wanted = scenarios.scenario("S1", 0, 1.0)
     assert np.array_equal(found.receivers_m, wanted.receivers_m)
+    room = mesh_file.read(tmp_path / "s1" / traces.SURROUNDINGS_FILE, 2.4e9)
+    assert np.allclose(np.ptp(room.meshes[0].vertices_m, axis=0), scenarios.ROOM_M)
     assert found.transmitter.xyz_m == wanted.transmitter.xyz_m and found.about["frequency_hz"] == 2.4e9
     again = ray_tracing.paths(
         wanted.scene, wanted.transmitter, wanted.receivers_m, 5, options=ray_tracing.Options(max_depth=1, num_rays=2000)

@@ -13,6 +13,7 @@ from raymap.data.path_table import PARAMETERS, PathTable
 from raymap.models import base
 from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor
+from raymap.propagation import meshes
 from raymap.scene import PathKind
 
 ROOM_M = np.array([8.0, 6.0, 3.0])
@@ -60,17 +61,20 @@ def places(num, seed):
     return drawn
 
 
-MEASURED, WANTED_M = mirror_room(places(60, 0)), places(12, 1)
+WALLS = meshes.room(tuple(ROOM_M), FREQUENCY_HZ)
+MEASURED, WANTED_M = mirror_room(places(60, 0)).within(WALLS), places(12, 1)
 
 
 def default_configs():
-    """Default config of every kind of path predictor, for as many paths as the room has if it must be told; the kind
-    alone if it has none."""
+    """Default config of every kind of path predictor, for as many paths as the room has if it must be told, and with
+    the map if it can use one; the kind alone if it has none."""
     for kind, method in sorted(Predictor.classes.items()):
         if issubclass(method, PathPredictor) and method.__module__.startswith("raymap."):
             try:
                 told = {"num_paths": MEASURED.num_paths} if "num_paths" in method.Config.model_fields else {}
                 yield pytest.param(method.Config(**told), id=kind)
+                if "uses_map" in method.Config.model_fields:
+                    yield pytest.param(method.Config(**told, uses_map=True), id=f"{kind} with map")
             except ValidationError:
                 yield pytest.param(kind, id=kind)
 
@@ -117,7 +121,8 @@ def test_a_receiver_gets_the_same_alone(model):
 
 
 def test_what_was_measured_is_left_as_it_was(model):
-    before = {field.name: np.copy(getattr(MEASURED, field.name)) for field in fields(MEASURED)}
+    names = [field.name for field in fields(MEASURED) if field.name != "surroundings"]
+    before = {name: np.copy(getattr(MEASURED, name)) for name in names}
     model.complete(MEASURED, WANTED_M)
     assert all(np.array_equal(getattr(MEASURED, name), kept, equal_nan=True) for name, kept in before.items())
 
@@ -167,6 +172,9 @@ def test_a_scene_that_is_turned_has_its_paths_turned(model):
     turned = replace(
         MEASURED, receivers_m=MEASURED.receivers_m @ turn, transmitter_m=MEASURED.transmitter_m @ turn,
         azimuth_rad=np.arctan2(np.sin(azimuth_rad), np.cos(azimuth_rad)),
+        surroundings=replace(
+            WALLS, meshes=tuple(replace(mesh, vertices_m=mesh.vertices_m @ turn) for mesh in WALLS.meshes)
+        ),
     )  # fmt: skip
     plain = model.complete(MEASURED, WANTED_M).values
     plain[..., 3] += angle_rad

@@ -9,6 +9,8 @@ from raymap import units
 from raymap.data.path_table import PathTable
 from raymap.models.path_interpolation import NearestPaths, inverse_distance, numbers
 from raymap.models.virtual_sources import VirtualSources
+from raymap.propagation import meshes
+from raymap.propagation.surroundings import Surroundings
 from raymap.scene import PathKind
 
 TRANSMITTER_M = np.array([2.0, 3.0, 2.5])
@@ -110,3 +112,46 @@ def test_it_is_better_than_the_nearest_receiver_where_paths_change_from_place_to
     models.append(NearestPaths(NearestPaths.Config()))
     squares = [np.square(errors(model.complete(measured, wanted_m), room(wanted_m, 4))).mean() for model in models]
     assert squares[0] < squares[1] < squares[2]
+
+
+def street(receivers_m, house):
+    """Two paths, of sight and from a wall along y = 0 (images), wherever the house does not hide them."""
+    surroundings = Surroundings(meshes.MeshScene("street", (house,), 3.5e9))
+    tx_m, found = np.array([60.0, 40, 10]), []
+    for image_m, loss_db in ((tx_m, 0.0), (tx_m * (1, -1, 1), 8.0)):
+        ray_m = image_m - receivers_m
+        length_m = np.linalg.norm(ray_m, axis=1)
+        ends_m = surroundings.ends(receivers_m, ray_m / length_m[:, None], length_m, 1)
+        there = np.linalg.norm(ends_m - tx_m, axis=1) < 0.1
+        zenith, azimuth = np.arccos(ray_m[:, 2] / length_m), np.arctan2(ray_m[:, 1], ray_m[:, 0])
+        told = [-43.0 - loss_db - 20 * np.log10(length_m), length_m / units.SPEED_OF_LIGHT_M_S, zenith, azimuth]
+        found.append(np.where(there[:, None], np.stack(told, -1), np.nan))
+    values, kind = np.stack(found, 1), np.array([[0, 1]] * len(receivers_m))
+    order = np.argsort(np.isnan(values[..., 0]), axis=1, kind="stable")
+    values, kind = np.take_along_axis(values, order[..., None], 1), np.take_along_axis(kind, order, 1)
+    told = dict(zip(("power_db", "delay_s", "zenith_rad", "azimuth_rad"), np.moveaxis(values, -1, 0), strict=True))
+    return PathTable(receivers_m, tx_m, 3.5e9, **told, kind=kind, valid=np.isfinite(values[..., 0]))
+
+
+def test_a_map_tells_what_a_house_hides_between_those_who_were_asked():
+    wall = ([0.0, 0, 0], [120.0, 0, 0], [120.0, 0, 30], [0.0, 0, 30])
+    x, y, z = np.meshgrid([44.0, 48.0], [24.0, 28.0], [0.0, 15.0], indexing="ij")
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = [(8, 9, 10), (8, 10, 11), *(face for a, b, c, d in sides for face in ((a, b, c), (a, c, d)))]
+    house = meshes.Mesh("house", [*np.stack([x, y, z], -1).reshape(-1, 3), *wall], faces)
+    rng = np.random.default_rng(0)
+    measured = street(np.pad(rng.uniform(1, 39, (120, 2)), [(0, 0), (0, 1)], constant_values=1.5), house)
+    wanted = street(np.pad(rng.uniform(1, 39, (600, 2)), [(0, 0), (0, 1)], constant_values=1.5), house)
+    assert 0.05 < 1 - wanted.valid[:, 1].mean() < 0.7
+    measured = measured.within(meshes.MeshScene("street", (house,), 3.5e9))
+
+    def missed(uses_map):
+        found = VirtualSources(VirtualSources.Config(uses_map=uses_map)).complete(measured, wanted.receivers_m)
+        return np.nanmean(errors(found, wanted) ** 2)
+
+    assert missed(True) < 0.1 * missed(False)
+
+
+def test_a_method_that_uses_a_map_needs_one():
+    with pytest.raises(ValueError, match="no map of what stands around"):
+        VirtualSources(VirtualSources.Config(uses_map=True)).complete(room(places(20, 0)), places(2, 1))
