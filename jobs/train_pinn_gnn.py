@@ -35,6 +35,7 @@ class Job(Settings):
         "pinn_gnn,kriging,separate,gnn_only,pinn_only", description=f"of {', '.join(recipes.PATH_METHODS)}, by commas"
     )
     seeds: int = Field(5, ge=1, description="random draws of the measured receivers")
+    scored: int | None = Field(None, ge=2, description="score so many of the other receivers; default: all")
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
     size: recipes.Size = Field("small", description="debug for a few steps")
     out: Path = Field(Path("runs/paths"), description="folder for trainings, metrics.json and the page")
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> dict:
         num_paths=job.num_paths,
         rates=tuple(float(rate) for rate in job.rate.split(",")),
         num_draws=job.seeds,
+        num_scored=job.scored,
         methods={
             name: (recipes.path_title(name), recipes.path_method(name, job.size, job.num_paths)) for name in names
         },

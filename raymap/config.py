@@ -116,6 +116,7 @@ class PointsConfig(Settings):
     """Measured receivers of one transmitter, for methods of paths."""
 
     file: str = Field("", description="table of measured receivers (raymap.data.path_file)")
+    surroundings: str = Field("", description="surfaces around (raymap.data.mesh_file), for methods that use a map")
     val_share: float = Field(0.15, ge=0, lt=1, description="share of the receivers kept for validation")
     batch_size: int = Field(4096, ge=4, description="receivers per step, over all workers together")
     hidden: float = Field(0.2, gt=0, lt=1, description="share of a step's receivers that is asked for")

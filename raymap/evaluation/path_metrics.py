@@ -26,7 +26,7 @@ _ZENITH, _AZIMUTH = PARAMETERS.index("zenith_rad"), PARAMETERS.index("azimuth_ra
 #: Shares of paths whose absolute error is at most the score of that name.
 QUANTILES = {"p50": 0.5, "p90": 0.9}
 #: Columns of runs that tell what a method costs, and how its draws become one number.
-COSTS = {"fit_s": "median", "predict_s": "median", "peak_memory_mb": "max", "parameters": "max"}
+COSTS = {"fit_s": "median", "predict_ms": "median", "peak_memory_mb": "max", "parameters": "max"}
 
 
 def in_units(table: PathTable) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from raymap.data.path_table import PathTable
-from raymap.evaluation import path_pictures, published_paths
+from raymap.evaluation import path_pictures, paths_kept, published_paths
 from raymap.evaluation.markdown import interval, number, table
 from raymap.evaluation.path_metrics import UNITS, errors, summarise
 
@@ -21,7 +22,7 @@ _MOST_RESPONSES = 5
 _SHOWN = (0.5, 0.9)
 _DIGITS = {"power": 2, "delay": 1, "zenith": 2, "azimuth": 2}
 _COST_HEADS = {
-    "fit_s": ("training [s]", 1), "predict_s": ("whole map [s]", 2), "peak_memory_mb": ("most memory [MB]", 0),
+    "fit_s": ("training [s]", 1), "predict_ms": ("a receiver [ms]", 3), "peak_memory_mb": ("most memory [MB]", 0),
     "parameters": ("parameters", 0),
 }  # fmt: skip
 _RULES = (
@@ -39,34 +40,41 @@ def write(page: Path, found: Mapping[str, Any], *, commit: str, hardware: str, c
 
     ``found["reference"]``: the method that ratios are to, or None. ``found["scenes"]``: name -> a dict with
 
-    - ``about``: a sentence or more on the scene
+    - ``about``: a sentence or more on the scene; ``data``: fingerprint of all that is scored
     - ``runs``: a DataFrame with a row per sampling rate, method and draw: ``rate`` in (0, 1], ``method``, ``seed`` of
       the draw, the keys of ``path_metrics.scores`` and optionally those of ``path_metrics.COSTS``
     - optionally ``paper``: ``"S1"`` or ``"S2"``, the paper's scene of the same kind
     - optionally ``example``, one draw: ``rate``, the ``true`` PathTable and ``predicted``: method -> PathTable at the
       same receivers. The maps of the first method are drawn, so it is the one that the page is about
 
-    Methods keep the order of the runs. Returns what the JSON holds: ``commit``, ``hardware``, ``command``,
-    ``reference``, ``scenes``: name -> ``about``, ``paper``, ``rates`` (as ``path_metrics.summarise`` has them) and
-    ``pictures``, and ``pictures`` of all scenes. Raises ValueError as that does, without a scene, and for another
-    ``paper`` than those two.
+    Draws of the page as it was stay on it (:mod:`raymap.evaluation.paths_kept`). Methods keep the order of the runs.
+    Returns what the JSON holds: ``commit``, ``hardware``, ``command``, ``reference``, ``scenes``: name -> ``about``,
+    ``data``, ``paper``, ``draws``, ``rates`` (as ``path_metrics.summarise`` has them), ``kept`` (rate and method of
+    rows of earlier commits) and ``pictures``, and ``pictures`` of all scenes. Raises ValueError as that does, without
+    a scene, and for another ``paper`` than those two.
     """
-    scenes, reference = found["scenes"], found.get("reference")
-    if not scenes:
+    if not found["scenes"]:
         raise ValueError("a page needs at least one scene")
+    file = page.with_suffix(".json")
+    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    scenes = paths_kept.join(found["scenes"], earlier, commit)
     papers = {name: scene.get("paper") for name, scene in scenes.items()}
     if not set(papers.values()) <= {"S1", "S2", None}:
         raise ValueError(f"the paper's scenes are 'S1' and 'S2', got {papers}")
     runs = pd.concat([scene["runs"].assign(scene=name) for name, scene in scenes.items()], ignore_index=True)
+    reference = found.get("reference")
+    if reference is None and earlier.get("reference") in set(runs["method"]):
+        reference = earlier["reference"]
     numbers = summarise(runs, reference)
     told: dict[str, Any] = {"commit": commit, "hardware": hardware, "command": command, "reference": reference}
     page.parent.mkdir(parents=True, exist_ok=True)
     told["scenes"] = {
         name: {
-            "about": scene["about"], "paper": papers[name], "rates": numbers[name],
-            "pictures": _draw(page, place, scene["example"]) if scene.get("example") else {},
+            "about": scene["about"], "data": scene.get("data"), "paper": papers[name], "rates": numbers[name],
+            "kept": _kept(scene["runs"], commit), "draws": paths_kept.told(scene["runs"]),
+            "pictures": _draw(page, name, scene["example"]) if scene.get("example") else scene.get("drawn", {}),
         }
-        for place, (name, scene) in enumerate(scenes.items(), 1)
+        for name, scene in scenes.items()
     }  # fmt: skip
     curves = {
         name: {
@@ -76,13 +84,25 @@ def write(page: Path, found: Mapping[str, Any], *, commit: str, hardware: str, c
         for name, rates in numbers.items()
     }
     told["pictures"] = {"rates": _keep(page, "rates.png", path_pictures.error_by_rate(curves))}
-    page.with_suffix(".json").write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    file.write_text(_compact(told), encoding="utf-8")
     page.write_text(_markdown(told), encoding="utf-8")
     return told
 
 
-def _draw(page: Path, place: int, example: Mapping[str, Any]) -> dict[str, Any]:
-    """The pictures of a scene, by its place on the page."""
+def _compact(told: Mapping[str, Any]) -> str:
+    """JSON with a line for every draw."""
+    text = json.dumps(told, indent=1, allow_nan=False)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def _kept(runs: pd.DataFrame, commit: str) -> list[list[str]]:
+    """Rate, as ``summarise`` names it, and method of what was drawn at other commits, in part at least."""
+    old = runs[runs["commit"] != commit]
+    return [[f"{rate:g}", method] for rate, method in dict.fromkeys(zip(old["rate"], old["method"], strict=True))]
+
+
+def _draw(page: Path, name: str, example: Mapping[str, Any]) -> dict[str, Any]:
+    """The pictures of a scene."""
     true, predicted = example["true"], example["predicted"]
     first = next(iter(predicted))
     receivers = _shown(true, predicted[first])
@@ -92,7 +112,7 @@ def _draw(page: Path, place: int, example: Mapping[str, Any]) -> dict[str, Any]:
         "maps": path_pictures.first_path_maps(true, predicted[first]),
         "responses": path_pictures.impulse_responses(true, few, receivers),
     }
-    kept = {name: _keep(page, f"scene{place}-{name}.png", png) for name, png in drawn.items()}
+    kept = {kind: _keep(page, f"{_slug(name)}-{kind}.png", png) for kind, png in drawn.items()}
     return {"rate": example["rate"], "method": first, "receivers": receivers, "files": kept}
 
 
@@ -103,6 +123,10 @@ def _shown(true: PathTable, predicted: PathTable) -> list[int]:
     mean = np.nanmean(square[known], axis=(1, 2))
     order = np.flatnonzero(known)[np.argsort(mean, kind="stable")]
     return [int(order[round(share * (len(order) - 1))]) for share in _SHOWN]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name).strip("-") or "scene"
 
 
 def _keep(page: Path, name: str, png: bytes) -> str:
@@ -132,11 +156,16 @@ def _scene(scene: Mapping[str, Any], reference: str | None) -> list[str]:
     rates = scene["rates"]
     lines = []
     for rate, methods in rates.items():
-        rows = [[name, *_whole(part, name == reference)] for name, part in methods.items()]
+        rows = [
+            [name + (" †" if [rate, name] in scene["kept"] else ""), *_whole(part, name == reference)]
+            for name, part in methods.items()
+        ]
         against = f"÷ {reference}" if reference else "÷ –"
         head = ["method", "mixed MSE", against, "RMSE", "NMSE", "strongest path: MSE", against]
         head += [f"90 %: {parameter} [{unit}]" for parameter, unit in UNITS.items()]
         lines += ["", f"### {_percent(rate)} measured", "", *table([*head, "draws"], rows)]
+    if scene["kept"]:
+        lines += ["", "† Draws of earlier commits; the file beside this page names them."]
     names = list(dict.fromkeys(name for methods in rates.values() for name in methods))
     rows = [[name, *(_mixed(methods.get(name)) for methods in rates.values())] for name in names]
     lines += ["", "### Mixed MSE by share measured", "", *table(["method", *map(_percent, rates)], rows)]

@@ -11,7 +11,7 @@ import torch
 from raymap import units
 from raymap.data.path_table import UNKNOWN_KIND, PathTable
 from raymap.physics import consensus, virtual_sources
-from raymap.propagation import retraced
+from raymap.propagation import retraced, surroundings
 from raymap.propagation.surroundings import Surroundings
 from raymap.scene import PathKind
 
@@ -128,11 +128,11 @@ def _sight(measured, told, direction, kind, anchor_m, lead_m) -> tuple[np.ndarra
     """Anchors and leads, those of surfaces where they tell, and what can be seen."""
     from scipy.spatial import cKDTree
 
-    surroundings, receivers_m = Surroundings(measured.surroundings), measured.receivers_m
+    around, receivers_m = surroundings.of(measured.surroundings), measured.receivers_m
     rows, paths = np.nonzero(told)
     length_m = np.nan_to_num(units.SPEED_OF_LIGHT_M_S * measured.delay_s.astype(np.float64))
     found = retraced.retrace(
-        surroundings, receivers_m[rows], measured.transmitter_m, direction[told], length_m[told], kind[told]
+        around, receivers_m[rows], measured.transmitter_m, direction[told], length_m[told], kind[told]
     )
     anchor_m, lead_m, source_m = anchor_m.copy(), lead_m.copy(), np.full(anchor_m.shape, np.nan)
     source_m[told] = found.source_m
@@ -143,14 +143,14 @@ def _sight(measured, told, direction, kind, anchor_m, lead_m) -> tuple[np.ndarra
     visible = np.zeros((*told.shape, num - 1), bool)
     others, places = receivers_m[near[rows]].reshape(-1, 3), np.repeat(np.arange(len(rows)), num - 1)
     visible[told] = retraced.sees(
-        surroundings, others, anchor_m[told][places], source_m[told][places]
+        around, others, anchor_m[told][places], source_m[told][places]
     ).reshape(len(rows), num - 1)  # fmt: skip
     share = consensus.explained(
         near, visible, receivers_m, np.nan_to_num(anchor_m), np.nan_to_num(lead_m), np.nan_to_num(direction), length_m,
         told,
     )  # fmt: skip
     explained = (share >= _EXPLAINED) & np.isfinite(source_m).all(-1)
-    sight = Sight(surroundings, source_m, near, visible, explained, measured.kind == PathKind.DIFFRACTION)
+    sight = Sight(around, source_m, near, visible, explained, measured.kind == PathKind.DIFFRACTION)
     return anchor_m, lead_m, sight
 
 

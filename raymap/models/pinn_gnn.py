@@ -43,6 +43,7 @@ class PinnGnn(PathPredictor):
         around: Literal["virtual_sources", "pinn"] = Field(
             "virtual_sources", description="what the GNN corrects; pinn: the PINN's paths, or without one their mean"
         )
+        uses_map: bool = Field(False, description="virtual sources are followed among the surfaces of the map")
         hears_measured: bool = Field(True, description="the GNN hears what neighbours measured beyond what it corrects")
         separate: bool = Field(False, description="networks of its own for each of the four parameters")
         width: int = Field(256, ge=1)
@@ -62,6 +63,8 @@ class PinnGnn(PathPredictor):
         def _has_something_to_correct(self) -> PinnGnn.Config:
             if self.network == "pinn" and self.around != "pinn":
                 raise ValueError('network "pinn" corrects nothing: around must be "pinn"')
+            if self.uses_map and self.around != "virtual_sources":
+                raise ValueError(f'virtual sources alone use a map: with around "{self.around}" uses_map must be false')
             return self
 
     def __init__(self, config: Config) -> None:
@@ -198,7 +201,7 @@ class PinnGnn(PathPredictor):
         key = hash((measured.values.tobytes(), receivers_m.tobytes())) if self.training else None
         if key in self._sources:
             return self._sources[key]
-        found = VirtualSources(VirtualSources.Config()).complete(measured, receivers_m)
+        found = VirtualSources(VirtualSources.Config(uses_map=self.config.uses_map)).complete(measured, receivers_m)
         values = torch.from_numpy((found.values * PER_UNIT).astype(np.float32)).to(self.mean.device)
         # Of a rank that is measured nowhere nothing is known, and nothing will be asked.
         values = torch.where(values.isfinite(), values, _off_the_circle(self.mean))

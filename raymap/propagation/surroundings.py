@@ -7,7 +7,7 @@ are told apart by centimetres.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,12 @@ class Leg(NamedTuple):
     direction: np.ndarray
     before_m: np.ndarray
     free_m: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def of(scene: MeshScene) -> Surroundings:
+    """The surfaces of a scene, built once for all who ask in this process. Raises ImportError as the class."""
+    return Surroundings(scene)
 
 
 class Surroundings:

@@ -14,6 +14,7 @@ PUBLISHED = PinnGnn.Config(around="pinn", hears_measured=False)
 #: Name on the command line -> title, and the method itself.
 PATH_METHODS: dict[str, tuple[str, ModelConfig]] = {
     "pinn_gnn": ("PINN-GNN", PinnGnn.Config()),
+    "pinn_gnn_map": ("PINN-GNN and map", PinnGnn.Config(uses_map=True)),
     "published": ("PINN-GNN as published", PUBLISHED),
     "kriging": ("Kriging", PathKriging.Config()),
     "separate": ("Separate", PUBLISHED.model_copy(update={"separate": True})),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from raymap.config import DataConfig, PointsConfig, Run
-from raymap.data import path_file, point_batch, shards
+from raymap.data import mesh_file, path_file, point_batch, shards
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
 from raymap.data.schema import DatasetCard
@@ -113,7 +113,10 @@ class PointFeed:
     def __init__(self, run: Run, rank: int, world: int) -> None:
         self.data, self.rank, self.world = run.data, rank, world
         self.num_steps = run.optim.num_steps
-        self.measured, self.kept = split(path_file.read(run.data.file), run.data.val_share, run.seed)
+        table = path_file.read(run.data.file)
+        if run.data.surroundings:
+            table = table.within(mesh_file.read(run.data.surroundings, table.frequency_hz))
+        self.measured, self.kept = split(table, run.data.val_share, run.seed)
 
     @staticmethod
     def about(run: Run) -> dict[str, str]:

@@ -12,6 +12,7 @@ is finished stays in its folder, so that the same command goes on where it stopp
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -21,7 +22,7 @@ import pandas as pd
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from raymap.config import ModelConfig, OptimConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
-from raymap.data import parallel, path_file, path_sources
+from raymap.data import mesh_file, parallel, path_file, path_sources, traces
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
 from raymap.data.schema import write_text
@@ -60,6 +61,9 @@ class PathStudy(Settings):
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
     rates: tuple[float, ...] = Field((0.1,), min_length=1, description="shares of the receivers that are measured")
     num_draws: int = Field(5, ge=1, description="random draws of the measured receivers, seeds 0, 1, ...")
+    num_scored: int | None = Field(
+        None, ge=2, description="so many of the others are scored, drawn with the seed; default: all"
+    )
     methods: dict[str, tuple[str, Stage[ModelConfig]]] = Field(description="name -> title, and how it is trained")
     out: str = Field(description="folder for trainings, rows and predictions")
 
@@ -90,7 +94,7 @@ def run(study: PathStudy) -> pd.DataFrame:
         for seed in range(study.num_draws)
         for method, (title, stage) in study.methods.items()
     ]
-    todo = [trial for trial in trials if not (folder_of(study, trial) / ROW_FILE).is_file()]
+    todo = [trial for trial in trials if not _is_done(study, trial)]
     print(f"[paths] {len(trials)} trials of {len(scenes)} scenes, {len(todo)} to run", flush=True)
     if todo:
         cluster.connect(min_cpus=1)
@@ -99,6 +103,11 @@ def run(study: PathStudy) -> pd.DataFrame:
             print(f"[paths] {number}/{len(todo)} {row['done']}", flush=True)
     rows = [json.loads((folder_of(study, trial) / ROW_FILE).read_text()) for trial in trials]
     return pd.DataFrame(rows)
+
+
+def _is_done(study: PathStudy, trial: Trial) -> bool:
+    file = folder_of(study, trial) / ROW_FILE
+    return file.is_file() and json.loads(file.read_text())["num_scored"] == study.num_scored
 
 
 def folder_of(study: PathStudy, trial: Trial) -> Path:
@@ -132,22 +141,32 @@ def draw(table: PathTable, rate: float, seed: int) -> tuple[PathTable, PathTable
     return table.take(np.sort(order[:num])), table.take(np.sort(order[num:]))
 
 
+def _scored(study: PathStudy, table: PathTable, rate: float, seed: int) -> tuple[PathTable, PathTable]:
+    """(measured, those of the others that are scored)."""
+    measured, others = draw(table, rate, seed)
+    if study.num_scored and study.num_scored < len(others):
+        rows = np.random.default_rng([seed, 1]).choice(len(others), study.num_scored, replace=False)
+        others = others.take(np.sort(rows))
+    return measured, others
+
+
 def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
     """Run a trial and keep its row."""
     folder = folder_of(study, trial)
-    measured, others = draw(_scenes(study)[trial.scene], trial.rate, trial.seed)
+    measured, others = _scored(study, _scenes(study)[trial.scene], trial.rate, trial.seed)
     begun = time.monotonic()
     model = _fitted(trial, measured, folder, study)
     fitted = time.monotonic()
     predicted = model.complete(measured, others.receivers_m)
     row = {
         "scene": trial.scene, "rate": trial.rate, "method": trial.title, "seed": trial.seed,
+        "num_scored": study.num_scored,
         **path_metrics.scores(others, predicted),
-        "fit_s": fitted - begun, "predict_s": time.monotonic() - fitted,
+        "fit_s": fitted - begun, "predict_ms": 1e3 * (time.monotonic() - fitted) / len(others),
         "peak_memory_mb": cost.peak_memory_mb(), "parameters": sum(p.numel() for p in model.parameters()),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    if trial.seed == 0:
+    if trial.seed == 0 and trial.rate == _shown_rate(study):
         path_file.write(folder / "predicted.parquet", predicted)
     write_text(folder / ROW_FILE, json.dumps(row, indent=1) + "\n")
     return {"done": f"{trial.scene} {trial.rate:g} draw {trial.seed} {trial.title}: {row['all/mixed/mse']:.4g}"}
@@ -162,12 +181,16 @@ def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         path_file.write(file, measured)
+    surroundings = ""
+    if getattr(trial.model, "uses_map", False) and measured.surroundings is not None:
+        surroundings = str(Path(study.out).resolve() / trial.scene / traces.SURROUNDINGS_FILE)
+        mesh_file.write(Path(surroundings), measured.surroundings)
     return base.load(
         fit(
             Run(
                 name=trial.method, storage=str(folder.parent), model=trial.model, optim=trial.optim,
-                data=PointsConfig(file=str(file)), workers=WorkersConfig(num=0), seed=trial.seed,
-                tracking=_tracking(study),
+                data=PointsConfig(file=str(file), surroundings=surroundings), workers=WorkersConfig(num=0),
+                seed=trial.seed, tracking=_tracking(study),
             )
         )
     )  # fmt: skip
@@ -186,9 +209,9 @@ def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -
     titles = [title for title, _stage in study.methods.values()]
     scenes = {}
     for scene, table in _scenes(study).items():
-        runs = rows[rows["scene"] == scene].drop(columns="scene")
+        runs = rows[rows["scene"] == scene].drop(columns=["scene", "num_scored"])
         scenes[scene] = {
-            "about": _about(table), "runs": runs,
+            "about": _about(table, study.num_scored), "data": _fingerprint(table, study.num_scored), "runs": runs,
             "paper": scene if scene in ("S1", "S2") else None, "example": _example(study, scene, table),
         }  # fmt: skip
     reference = "Kriging" if "Kriging" in titles else None
@@ -198,7 +221,15 @@ def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -
     )  # fmt: skip
 
 
-def _about(table: PathTable) -> str:
+def _fingerprint(table: PathTable, num_scored: int | None) -> str:
+    """Of all that scores depend on but the method."""
+    digest = hashlib.sha256(f"{num_scored} {table.frequency_hz} {table.transmitter_m.tolist()}".encode())
+    for array in (table.receivers_m, table.values, table.kind, table.valid):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _about(table: PathTable, num_scored: int | None) -> str:
     """A sentence on a scene."""
     low, high = table.receivers_m.min(axis=0), table.receivers_m.max(axis=0)
     width_m, depth_m = (high - low)[:2]
@@ -207,14 +238,20 @@ def _about(table: PathTable) -> str:
         f"{len(table):,} receivers on {width_m:.0f} x {depth_m:.0f} m, {100 * reached:.1f} % of them reached, by "
         f"{table.valid.sum() / max(1, table.valid.any(axis=1).sum()):.1f} paths on average; "
         f"{table.frequency_hz / 1e9:g} GHz, transmitter {table.transmitter_m[2]:g} m high."
+        + (f" Of the others {num_scored:,} are scored, drawn anew for every draw." if num_scored else "")
     )
 
 
 def _example(study: PathStudy, scene: str, table: PathTable) -> dict:
-    """The first draw at the rate nearest to 10 %, by every method."""
-    rate = min(study.rates, key=lambda rate: abs(rate - 0.1))
+    """The first draw, by every method."""
+    rate = _shown_rate(study)
     folder = Path(study.out).resolve() / scene / f"{rate:g}" / "0"
     predicted = {
         title: path_file.read(folder / method / "predicted.parquet") for method, (title, _s) in study.methods.items()
     }
-    return {"rate": rate, "true": draw(table, rate, 0)[1], "predicted": predicted}
+    return {"rate": rate, "true": _scored(study, table, rate, 0)[1], "predicted": predicted}
+
+
+def _shown_rate(study: PathStudy) -> float:
+    """That nearest to 10 %."""
+    return min(study.rates, key=lambda rate: abs(rate - 0.1))

@@ -162,7 +162,7 @@ def test_draws_become_means_with_the_interval_of_student():
     assert (score["mean"], score["num"]) == (2.0, 3)
     assert score["high"] - 2.0 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)  # t(2) at 97.5 %, deviation 1
     assert found["ratios"] == {}
-    assert found["costs"] == {"fit_s": 3.0, "predict_s": None, "peak_memory_mb": None, "parameters": None}
+    assert found["costs"] == {"fit_s": 3.0, "predict_ms": None, "peak_memory_mb": None, "parameters": None}
 
 
 def test_a_ratio_is_paired_by_draw():

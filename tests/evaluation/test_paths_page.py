@@ -156,3 +156,36 @@ def test_pages_that_cannot_be_written_are_named(tmp_path):
     with pytest.raises(ValueError, match="'S1' and 'S2', got .*S3"):
         paths_page.write(tmp_path / "paths.md", found(paper="S3"), **ABOUT)
     assert not [*tmp_path.iterdir()]
+
+
+def test_draws_of_an_earlier_page_stay_where_the_data_are_the_same(tmp_path):
+    page, whole = tmp_path / "paths.md", found(data="f00d", with_example=True)
+    first = paths_page.write(page, whole, **ABOUT)["scenes"]["room"]
+    runs = whole["scenes"]["room"]["runs"]
+    fewer = runs[(runs["method"] == "PINN-GNN") & (runs["rate"] == 0.1) & (runs["seed"] == 1)]
+    better = fewer.assign(**{"all/mixed/mse": 0.0})
+    again = {"reference": None, "scenes": {"room": {"about": "A room.", "paper": "S1", "data": "f00d", "runs": better}}}
+    later = {**ABOUT, "commit": "def"}
+    second = paths_page.write(page, again, **later)["scenes"]["room"]
+    drawn = [row[second["draws"]["columns"].index("commit")] for row in second["draws"]["data"]]
+    assert sorted(drawn) == ["abc"] * (len(runs) - 1) + ["def"]
+    assert second["rates"]["0.05"] == first["rates"]["0.05"]
+    old, new = (scene["rates"]["0.1"]["PINN-GNN"]["scores"]["all/mixed/mse"] for scene in (first, second))
+    assert 0 < new["mean"] < old["mean"] and new["num"] == 3
+    assert second["rates"]["0.1"]["PINN-GNN"]["ratios"]["all/mixed/mse"]["mean"] > 0
+    assert "| Kriging † |" in page.read_text() and "† Draws of earlier commits" in page.read_text()
+    assert "†" not in paths_page.write(tmp_path / "other.md", whole, **ABOUT)["command"]
+    other = {**again["scenes"]["room"], "data": "beef"}
+    changed = paths_page.write(page, {"reference": None, "scenes": {"room": other}}, **later)["scenes"]["room"]
+    assert len(changed["draws"]["data"]) == 1
+
+
+def test_a_scene_that_is_not_in_the_study_stays_with_its_pictures(tmp_path):
+    page = tmp_path / "paths.md"
+    first = paths_page.write(page, found(data="f00d", with_example=True), **ABOUT)["scenes"]["room"]
+    street = found(data="beef")["scenes"]["room"] | {"paper": "S2"}
+    both = paths_page.write(page, {"reference": "Kriging", "scenes": {"street": street}}, **ABOUT)["scenes"]
+    assert list(both) == ["room", "street"] and both["room"] == first
+    assert first["pictures"]["files"]["maps"] in page.read_text()
+    lines = page.with_suffix(".json").read_text().splitlines()
+    assert sum("PINN-GNN" in line and "abc" in line for line in lines) == 12  # a line for every draw

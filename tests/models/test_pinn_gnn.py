@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
 from raymap.models.pinn_gnn import PinnGnn, _kinds
+from raymap.propagation import meshes
 from raymap.recipes.pinn_gnn import PATH_METHODS, PUBLISHED
 
 OURS = PinnGnn.Config(num_paths=2)
@@ -26,7 +27,7 @@ def room(num=60, seed=0):
     return PathTable(
         receivers_m, transmitter_m, 2.4e9, power_db=power_db, delay_s=length_m / 299_792_458.0,
         zenith_rad=np.arccos(ray_m[..., 2] / length_m), azimuth_rad=np.arctan2(ray_m[..., 1], ray_m[..., 0]),
-        kind=np.tile([0, 1], (num, 1)), valid=np.ones((num, 2), bool),
+        kind=np.tile([0, 1], (num, 1)), valid=np.ones((num, 2), bool), surroundings=meshes.room(),
     )  # fmt: skip
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from raymap import recipes
-from raymap.data import path_file
+from raymap.data import mesh_file, path_file
 from raymap.data.path_table import PathTable
+from raymap.propagation import meshes
 from raymap.runtime import path_study
 from raymap.runtime.path_study import PathStudy, Trial
 
@@ -62,7 +63,7 @@ def test_a_trial_leaves_its_row_and_of_the_first_draw_what_it_told(tmp_path):
         told = path_study._tried(one, chosen)
         assert told["done"].startswith(f"square 0.25 draw {seed} Nearest receiver: ")
         found = row(chosen, one)
-        assert found["seed"] == seed and found["predict_s"] >= 0 and found["parameters"] == 0
+        assert found["seed"] == seed and found["predict_ms"] >= 0 and found["parameters"] == 0
         # The nearest of 20 on 100 x 100 m is some ten metres off, so tens of nanoseconds.
         assert 1 < found["all/delay/rmse"] < 100
         assert (path_study.folder_of(chosen, one) / "predicted.parquet").is_file() == (seed == 0)
@@ -104,3 +105,30 @@ def test_a_trial_travels_with_all_of_its_settings(tmp_path):
     for method in ("published", "separate", "gnn_only"):
         one = trial(study(tmp_path, (method,)), method)
         assert Trial.model_validate_json(one.model_dump_json()) == one
+
+
+def test_some_of_the_others_are_scored_the_same_ones_for_every_method(tmp_path):
+    chosen = study(tmp_path, ("nearest", "kriging"), num_scored=15)
+    for method in ("nearest", "kriging"):
+        path_study._tried(trial(chosen, method), chosen)
+    told = [path_file.read(path_study.folder_of(chosen, trial(chosen, method)) / "predicted.parquet") for method in
+            ("nearest", "kriging")]  # fmt: skip
+    assert len(told[0]) == 15 and np.array_equal(told[0].receivers_m, told[1].receivers_m)
+    measured = path_study.draw(table(), 0.25, 0)[0].receivers_m
+    assert not {tuple(place) for place in told[0].receivers_m} & {tuple(place) for place in measured}
+    assert path_study._is_done(chosen, trial(chosen, "nearest"))
+    assert not path_study._is_done(chosen.model_copy(update={"num_scored": 16}), trial(chosen, "nearest"))
+
+
+def test_surroundings_are_of_a_source(tmp_path):
+    with pytest.raises(ValueError, match="surroundings of 'hall', which is no source: square"):
+        study(tmp_path, surroundings={"hall": "hall.ply"})
+
+
+def test_a_method_that_learns_hears_of_the_map_in_training(tmp_path):
+    chosen = study(tmp_path, ("pinn_gnn_map",), surroundings={"square": str(tmp_path / "ground.ply")})
+    ground = meshes.Mesh("ground", [[0, 0, -9], [99, 0, -9], [99, 99, -9]], [[0, 1, 2]])
+    mesh_file.write(tmp_path / "ground.ply", meshes.MeshScene("ground", (ground,), 3.5e9))
+    path_study._tried(trial(chosen, "pinn_gnn_map"), chosen)
+    assert np.isfinite(row(chosen, trial(chosen, "pinn_gnn_map"))["all/mixed/mse"])
+    assert (tmp_path / "out/square/surroundings.ply").is_file()
