@@ -17,6 +17,7 @@ from pydantic import Field
 
 from raymap.config import from_command_line
 from raymap.evaluation.point_channel import Sounding
+from raymap.models import path_spread
 from raymap.recipes.asked_paths import AskedPaths
 from raymap.runtime import path_maps
 
@@ -29,6 +30,9 @@ class Job(AskedPaths):
     )
     at: list[tuple[float, ...]] = Field(
         [], description="X,Y or X,Y,Z of a point [m] at which the channel is computed; repeatable"
+    )
+    errors: bool | None = Field(
+        None, description="whether errors to expect are told; default: of a method, if enough is measured"
     )
     sounding: Sounding = Field(Sounding(), description="how the channel at points is seen")
     out: Path = Field(Path("runs/paths"), description="folder for paths, maps, pictures and the page")
@@ -44,7 +48,10 @@ def main(argv: list[str]) -> dict:
         raise SystemExit(told)
     name, model = job.built()
     measured, receivers_m = job.read(model, job.receivers)
-    found = path_maps.predict(model, measured, receivers_m, job.out, method=name, at=job.at, sounding=job.sounding)
+    found = path_maps.predict(
+        model, measured, receivers_m, job.out, method=name, at=job.at, sounding=job.sounding,
+        errors=job.model is None and path_spread.can_tell(measured) if job.errors is None else job.errors,
+    )  # fmt: skip
     print(
         f"{found['map']['num_paths']} paths at {found['map']['num_receivers']} receivers from "
         f"{found['measured']['num_receivers']} measured ones by {name} in {found['seconds']:.1f} s: "

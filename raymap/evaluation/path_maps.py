@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,24 @@ QUANTITIES = {
     "azimuth_spread_rad": Quantity("azimuth spread", "deg", units.RADIANS["deg"], "cividis"),
     "zenith_spread_rad": Quantity("zenith spread", "deg", units.RADIANS["deg"], "cividis"),
 }
+#: Errors to expect, rms over the paths of a receiver.
+ERRORS = {
+    "power_error_db": Quantity("error of power", "dB", 1.0, "YlOrBr"),
+    "delay_error_s": Quantity("error of delay", "ns", units.SECONDS["ns"], "YlOrBr"),
+    "zenith_error_rad": Quantity("error of zenith", "deg", units.RADIANS["deg"], "YlOrBr"),
+    "azimuth_error_rad": Quantity("error of azimuth", "deg", units.RADIANS["deg"], "YlOrBr"),
+}
+
+
+def errors(table: PathTable, spread: np.ndarray) -> dict[str, np.ndarray]:
+    """Name -> (N,) float32 of every map of :data:`ERRORS`, from the ``spread`` (N, P, 4) of every number of a path.
+
+    As :func:`raymap.models.path_spread.spread` has it; paths that are not there do not count. NaN where none is known.
+    """
+    square = np.where(table.valid[..., None], spread, np.nan) ** 2
+    num = np.isfinite(square).sum(axis=1)
+    mean = np.divide(np.nansum(square, axis=1), num, out=np.full(num.shape, np.nan), where=num > 0)
+    return dict(zip(ERRORS, np.sqrt(mean).astype(np.float32).T, strict=True))
 
 
 def maps(table: PathTable) -> dict[str, np.ndarray]:
@@ -62,16 +80,16 @@ def maps(table: PathTable) -> dict[str, np.ndarray]:
     return {name: values.astype(np.int32 if name == "num_paths" else np.float32) for name, values in found.items()}
 
 
-def draw(table: PathTable, names: Sequence[str] = tuple(QUANTITIES)) -> bytes:
-    """Maps of a table side by side, each with a scale of its own, as PNG bytes.
+def draw(table: PathTable, names: Sequence[str] = tuple(QUANTITIES), known: Mapping[str, np.ndarray] = {}) -> bytes:
+    """Maps of a table side by side, each with a scale of its own, as PNG bytes; ``known``: those of :func:`errors`.
 
     Receivers on a grid along x and y are its cells, others dots; x grows to the right and y downwards [m]. A scale
     spans all values but the last 0.5 % at either end. Grey: no receiver, or nothing known. A star is the transmitter,
     if it is among the receivers. Raises ValueError for a map that there is not.
     """
-    if unknown := [name for name in names if name not in QUANTITIES]:
-        raise ValueError(f"there is no map {unknown[0]!r}; there are {', '.join(QUANTITIES)}")
-    found, places = maps(table), Places(table.receivers_m, table.transmitter_m)
+    found, places = {**maps(table), **known}, Places(table.receivers_m, table.transmitter_m)
+    if unknown := [name for name in names if name not in found]:
+        raise ValueError(f"there is no map {unknown[0]!r}; there are {', '.join(found)}")
     num_columns = min(len(names), _MOST_COLUMNS)
     num_rows = -(-len(names) // num_columns)
     width_in = _WIDTH_IN / max(num_columns, 2) * num_columns
@@ -82,7 +100,7 @@ def draw(table: PathTable, names: Sequence[str] = tuple(QUANTITIES)) -> bytes:
     for axis in axes.flat[len(names) :]:
         axis.remove()
     for axis, name in zip(axes.flat, names, strict=False):
-        quantity = QUANTITIES[name]
+        quantity = (QUANTITIES | ERRORS)[name]
         colors, norm = _scale(name, found[name] / quantity.one, table.num_paths)
         places.draw(axis, found[name] / quantity.one, colors, norm)
         axis.set_title(quantity.title, fontsize=9.5, color=INK)
@@ -102,11 +120,11 @@ def draw(table: PathTable, names: Sequence[str] = tuple(QUANTITIES)) -> bytes:
 
 def _scale(name: str, values: np.ndarray, num_paths: int):
     """The colours of a map and what they span."""
-    colors = colormaps[QUANTITIES[name].colormap]
+    colors = colormaps[(QUANTITIES | ERRORS)[name].colormap]
     if name == "num_paths":
         return colors.resampled(num_paths + 1), Normalize(-0.5, num_paths + 0.5)
     values = values[np.isfinite(values)]
     low, high = np.quantile(values, (0.005, 0.995)) if len(values) else (0.0, 1.0)
-    if "spread" in name:
+    if "spread" in name or name in ERRORS:
         low = 0.0
     return colors, Normalize(low, max(high, low + 1e-3))

@@ -13,7 +13,7 @@ from raymap import units
 from raymap.data.path_table import PathTable
 from raymap.data.schema import write_text
 from raymap.evaluation import html_page, markdown
-from raymap.evaluation.path_maps import QUANTITIES, maps
+from raymap.evaluation.path_maps import ERRORS, QUANTITIES, maps
 from raymap.evaluation.path_metrics import in_units
 from raymap.evaluation.point_channel import steering_rad
 from raymap.scene import PathKind
@@ -21,17 +21,25 @@ from raymap.scene import PathKind
 _QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
-def write(out: Path, found: Mapping[str, Any], table: PathTable, points: Sequence[PathTable]) -> dict[str, Any]:
+def write(
+    out: Path,
+    found: Mapping[str, Any],
+    table: PathTable,
+    points: Sequence[PathTable],
+    expected: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
     """Write ``report.md``, ``report.html`` and ``report.json`` into ``out``; returns what the last one holds.
 
     ``found``: what ``raymap.runtime.path_maps.predict`` tells of ``table``, the completed map, whose pictures are in
-    ``out``; ``points``: a table of one receiver for every point whose pictures are there. Adds to ``found``
-    ``quantities``, name -> 5 % quantile, median and 95 % quantile over receivers, in the unit of the name, null where
-    nothing is known, and ``points_m``. Raises FileNotFoundError for a picture that is not there.
+    ``out``; ``points``: a table of one receiver for every point whose pictures are there; ``expected``: the maps of
+    ``path_maps.errors``, if they are known. Adds to ``found`` ``quantities`` and ``errors``, name -> 5 % quantile,
+    median and 95 % quantile over receivers, in the unit of the name, null where nothing is known, and ``points_m``.
+    Raises FileNotFoundError for a picture that is not there.
     """
     told = {
         **found,
         "quantities": {name: _quantiles(values) for name, values in maps(table).items()},
+        "errors": {name: _quantiles(values) for name, values in (expected or {}).items()},
         "points_m": [point.receivers_m[0].tolist() for point in points],
     }
     write_text(out / "report.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
@@ -72,13 +80,22 @@ def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
         "",
         "All paths are in `paths.parquet`, these maps in `maps.npz`, in the units of their names.",
     ]  # fmt: skip
+    if told["errors"]:
+        lines += [
+            "", "## Errors to expect", "",
+            "What the method gets wrong at measured receivers that it is not told of, carried to every other by its "
+            "distance to the nearest measured one; root mean square over the paths of a receiver. Where it was "
+            "measured there is none.", "",
+            "![maps of the errors to expect](errors.png)", "",
+            *markdown.table(["", "unit", "5 %", "median", "95 %"], [_row(*item) for item in told["errors"].items()]),
+        ]  # fmt: skip
     for number, point in enumerate(points, 1):
         lines += _point(f"point{number}", point, told["sounding"])
     return "\n".join(lines) + "\n"
 
 
 def _row(name: str, values: Mapping[str, float | None]) -> list[str]:
-    quantity = QUANTITIES[name]
+    quantity = (QUANTITIES | ERRORS)[name]
     shown = [None if value is None else value / quantity.one for value in values.values()]
     return [quantity.title, quantity.unit or "–", *(markdown.number(value, 1) for value in shown)]
 

@@ -39,6 +39,11 @@ def spread(
     return fold_errors(model, measured, num_folds).spread(receivers_m, quantile)
 
 
+def can_tell(measured: PathTable, num_folds: int = 5) -> bool:
+    """Whether so many receivers have a path of known power that errors can be told by ``num_folds`` folds."""
+    return _lit(measured).sum() >= 2 * num_folds
+
+
 def mixed_square(rms: np.ndarray) -> np.ndarray:
     """(N,) expected mixed squared error of rms errors (N, P, 4): mean over what is known, in dB, ns, degrees squared.
 
@@ -112,10 +117,10 @@ def fold_errors(model: PathPredictor, measured: PathTable, num_folds: int = 5) -
     """
     from scipy.spatial import cKDTree
 
-    lit = (measured.valid & np.isfinite(measured.power_db)).any(1)
+    lit = _lit(measured)
     if num_folds < 2:
         raise ValueError(f"num_folds must be 2 or more, got {num_folds}")
-    if lit.sum() < 2 * num_folds:
+    if not can_tell(measured, num_folds):
         raise ValueError(
             f"{int(lit.sum())} measured receivers have a path of known power; {num_folds} folds need {2 * num_folds}"
         )
@@ -133,6 +138,10 @@ def fold_errors(model: PathPredictor, measured: PathTable, num_folds: int = 5) -
         distance_m[out] = cKDTree(told.receivers_m).query(places_m)[0]
     error[..., _AZIMUTH] = (error[..., _AZIMUTH] + np.pi) % (2 * np.pi) - np.pi
     return FoldErrors(measured.receivers_m, distance_m, error)
+
+
+def _lit(measured: PathTable) -> np.ndarray:
+    return (measured.valid & np.isfinite(measured.power_db)).any(1)
 
 
 def _nearest(places_m: np.ndarray, wanted_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from raymap.data.schema import whole
 from raymap.evaluation import path_maps, path_maps_page, point_channel
 from raymap.evaluation.point_channel import Sounding
 from raymap.evaluation.receiver_drawing import Places
+from raymap.models import path_spread
 from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import track
 
@@ -163,6 +164,7 @@ def predict(
     method: str,
     at: Sequence[Sequence[float]] = (),
     sounding: Sounding | None = None,
+    errors: bool = False,
 ) -> dict[str, Any]:
     """:func:`complete` the map, and write it into the folder ``out``; returns what ``report.json`` holds.
 
@@ -170,12 +172,15 @@ def predict(
     - ``maps.npz``: (N,) of every map of :func:`raymap.evaluation.path_maps.maps`, ``receivers_m`` (N, 3),
       ``is_measured`` (N,), and ``row`` and ``column`` of every receiver if they stand on a grid
     - ``maps.png`` all maps, and one picture of each by its name
+    - with ``errors`` those to expect in ``maps.npz`` and ``errors.png``, none where it was measured
+      (:mod:`raymap.models.path_spread`)
     - ``point1-paths.csv``, ``point1-impulse_response.csv`` and ``.png``, and so on: the channel at every point of
       ``at``, [x, y] or [x, y, z] in m, seen by ``sounding``
     - ``report.md``, ``report.html``, ``report.json``: what was done, how, and what came out
 
-    ``method``: what the page calls the model. Raises ValueError as :func:`complete`, :func:`places` and
-    :func:`raymap.evaluation.point_channel.responses`, before anything is written.
+    ``method``: what the page calls the model. Raises ValueError as :func:`complete`, :func:`places`,
+    :func:`raymap.evaluation.point_channel.responses` and, with ``errors``, :func:`raymap.models.path_spread.spread`,
+    before anything is written.
     """
     out, sounding = Path(out), sounding or Sounding()
     points_m = places(at, measured, receivers_m)
@@ -184,10 +189,13 @@ def predict(
     began = time.perf_counter()
     table = complete(model, measured, receivers_m)
     seconds = time.perf_counter() - began
+    expected = _expected(model, measured, table) if errors else {}
     out.mkdir(parents=True, exist_ok=True)
     path_file.write(out / "paths.parquet", table)
-    _write_maps(out / "maps.npz", table, measured)
+    _write_maps(out / "maps.npz", table, measured, expected)
     _write_bytes(out / "maps.png", path_maps.draw(table))
+    if expected:
+        _write_bytes(out / "errors.png", path_maps.draw(table, list(expected), expected))
     for name in path_maps.QUANTITIES:
         _write_bytes(out / f"{name}.png", path_maps.draw(table, [name]))
     for number, (point, channel) in enumerate(zip(points, channels, strict=True), 1):
@@ -196,7 +204,14 @@ def predict(
         "command": " ".join(["python", *sys.argv]), "commit": track.git_commit(), "hardware": track.hardware(),
         "method": method, "seconds": seconds, **_counts(table, measured), "sounding": sounding.model_dump(mode="json"),
     }  # fmt: skip
-    return path_maps_page.write(out, found, table, points)
+    return path_maps_page.write(out, found, table, points, expected)
+
+
+def _expected(model: PathPredictor, measured: PathTable, table: PathTable) -> dict[str, np.ndarray]:
+    spread = path_spread.spread(model, measured, table.receivers_m)
+    there, row = _measured_at(table.receivers_m, measured)
+    spread[there] = np.where(np.isfinite(measured.values[row]), 0.0, spread[there])
+    return path_maps.errors(table, spread)
 
 
 def _counts(table: PathTable, measured: PathTable) -> dict[str, Any]:
@@ -223,10 +238,10 @@ def _counts(table: PathTable, measured: PathTable) -> dict[str, Any]:
     }
 
 
-def _write_maps(path: Path, table: PathTable, measured: PathTable) -> None:
+def _write_maps(path: Path, table: PathTable, measured: PathTable, expected: Mapping[str, np.ndarray]) -> None:
     is_measured = np.zeros(len(table), bool)
     is_measured[_measured_at(table.receivers_m, measured)[0]] = True
-    arrays = {"receivers_m": table.receivers_m, "is_measured": is_measured, **path_maps.maps(table)}
+    arrays = {"receivers_m": table.receivers_m, "is_measured": is_measured, **path_maps.maps(table), **expected}
     cells = Places(table.receivers_m, table.transmitter_m).cells
     if cells is not None:
         arrays |= {"row": cells[:, 1].astype(np.int32), "column": cells[:, 0].astype(np.int32)}

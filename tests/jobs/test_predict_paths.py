@@ -57,6 +57,12 @@ def test_a_grid_over_measurements_is_completed_and_points_are_sounded(job, measu
     assert np.median(np.abs(table.delay_s[:, 0] * 299_792_458.0 - length_m)) < 0.5
     assert found["points_m"] == [[10.0, 12.0, 1.5], [30.0, 9.5, 1.5]] and found["method"] == "Virtual sources"
     assert found["sounding"] == {"bandwidth_hz": 2e8, "array": [4, 4]}
+    # Nothing is wrong of images, but for the order of powers that cross.
+    errors, is_measured = np.load(out / "maps.npz"), np.load(out / "maps.npz")["is_measured"]
+    assert (
+        0 < np.median(errors["delay_error_s"][~is_measured]) < 1e-9 and found["errors"]["power_error_db"]["median"] < 1
+    )
+    assert (out / "errors.png").is_file() and "## Errors to expect" in (out / "report.md").read_text()
     assert f"at {len(table)} receivers from 60 measured ones by Virtual sources" in capsys.readouterr().out
 
 
@@ -98,6 +104,28 @@ def test_a_method_that_learns_must_have_learned(job, measured, tmp_path, method)
     with pytest.raises(ValueError, match=f"'{method}' learns: train it by jobs/train_pinn_gnn.py"):
         job.main(["--measured", measured, "--grid_m", "9", "--method", method, "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("num", "words", "told"), [(60, [], True), (9, [], False), (60, ["--no-errors"], False)])
+def test_errors_are_told_where_enough_is_measured(job, tmp_path, no_pictures, num, words, told):
+    path_file.write(tmp_path / "walk.parquet", square(num))
+    asked = [
+        "--measured",
+        str(tmp_path / "walk.parquet"),
+        "--grid_m",
+        "8",
+        "--method",
+        "nearest",
+        "--out",
+        str(tmp_path),
+    ]
+    assert bool(job.main([*asked, *words])["errors"]) == told == ("delay_error_s" in np.load(tmp_path / "maps.npz"))
+
+
+def test_where_it_was_measured_there_is_no_error(job, measured, tmp_path, no_pictures):
+    job.main(["--measured", measured, "--receivers", measured, "--method", "nearest", "--out", str(tmp_path)])
+    arrays = np.load(tmp_path / "maps.npz")
+    assert arrays["is_measured"].all() and all((arrays[name] == 0).all() for name in path_maps.ERRORS)
 
 
 def test_a_model_of_maps_tells_no_paths(job, measured, tmp_path):

@@ -75,7 +75,7 @@ def test_the_bound_holds_as_many_errors_as_it_promises(quantile, num):
         error = missed(NEAREST.complete(measured, wanted.receivers_m), wanted)
         held.append([(error <= bound).mean((0, 1)), (error <= bound)[wanted.receivers_m[:, 0] > 60].mean((0, 1))])
     everywhere, where_it_is_hard = np.mean(held, axis=0)
-    assert (np.abs(everywhere - quantile) < 0.05).all() and (np.abs(where_it_is_hard - quantile) < 0.1).all()
+    assert (np.abs(everywhere - quantile) < 0.07).all() and (np.abs(where_it_is_hard - quantile) < 0.1).all()
 
 
 def test_the_rms_error_is_that_of_new_receivers():
