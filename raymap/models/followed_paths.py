@@ -10,99 +10,135 @@ import torch
 
 from raymap import units
 from raymap.data.path_table import UNKNOWN_KIND, PathTable
-from raymap.physics import consensus, virtual_sources
-from raymap.propagation import retraced, surroundings
-from raymap.propagation.surroundings import Surroundings
+from raymap.models import path_sight
+from raymap.models.path_sight import Sight
+from raymap.physics import agreement, consensus, virtual_sources
 from raymap.scene import PathKind
 
-#: Neighbours by whose paths an unknown kind is told, and those of whom it is known which paths they could see.
-_JUDGES, _WITNESSES = 6, 16
-#: What is known of surfaces is believed of a path where it explains so large a share of the neighbours that list it.
-_EXPLAINED = 0.85
-#: What is left of the word of neighbours for a path that surfaces hide.
-_HIDDEN = 0.02
+#: Neighbours by whose paths an unknown kind is told.
+_JUDGES = 6
+#: Before it is known what words are worth: what surfaces say is believed of a path where it explains so large a share
+#: of those who list it, and this is left of the word of neighbours for a path that surfaces hide.
+_EXPLAINED, _HIDDEN = 0.85, 0.02
+#: Measured receivers that say what words are worth: most, and the least of listed and of missing paths that can say.
+_MOST_ASKED, _LEAST_KNOWN = 4000, 100
+#: Probabilities are not told nearer to 0 and 1.
+_SURE = 1e-4
 #: Receivers that a thread completes at a time.
 _CHUNK = 2048
 
 
-class Sight(NamedTuple):
-    """What surfaces let be seen of the paths of N measured receivers.
-
-    ``source_m``: (N, P, 3) as in :mod:`raymap.propagation.retraced`. ``visible``: (N, P, M), to which of the receivers
-    ``near`` (N, M). ``explained``: (N, P) bool, whether that agrees with who lists it. ``at_edge``: (N, P) diffraction.
-    """
-
-    surroundings: Surroundings
-    source_m: np.ndarray
-    near: np.ndarray
-    visible: np.ndarray
-    explained: np.ndarray
-    at_edge: np.ndarray
-
-    def look(self, groups: consensus.Groups, wanted_m: np.ndarray, anchor_m: np.ndarray) -> None:
-        """Changes what is believed of ``groups`` at ``wanted_m`` (T, 3) [m] by what can be seen from there.
-
-        Hidden paths are there hardly ever. Of visible ones those neighbours are believed who could see them; of
-        diffraction, whose power changes so fast that many drop out of the lists, all neighbours too.
-        """
-        place, group = np.nonzero(np.arange(consensus.MAX_GROUPS) < groups.count[:, None])
-        member = tuple(groups.first[place, group].T)
-        seen = retraced.sees(self.surroundings, wanted_m[place], anchor_m[member], self.source_m[member])
-        word, of_witnesses = groups.belief[place, group, 2], groups.belief[place, group, 10]
-        there = np.where(seen, of_witnesses * np.where(self.at_edge[member], word, 1.0), _HIDDEN * word)
-        groups.belief[place, group, 2] = np.where(self.explained[member], there, word)
-
-
 class FollowedPaths(NamedTuple):
-    """Measured receivers that may tell of paths, and their paths followed back, as `consensus.gather` takes them."""
+    """Measured receivers that may tell of paths, and their paths followed back, as `consensus.gather` takes them.
+
+    ``weights``: of the marks of a path, by which it is there or not (:meth:`learned`); None while they are not known.
+    """
 
     receivers_m: np.ndarray
     anchor_m: np.ndarray
     lead_m: np.ndarray
     power_db: np.ndarray
     told: np.ndarray
+    kind: np.ndarray
+    num_neighbours: int
     sight: Sight | None = None
+    weights: np.ndarray | None = None
 
-    def vote(self, wanted_m: np.ndarray, num_neighbours: int, besides: np.ndarray | None = None) -> np.ndarray:
+    def vote(self, wanted_m: np.ndarray, besides: np.ndarray | None = None) -> np.ndarray:
         """(2, T, P, 5) mean and likeliest as `numbers`, NaN where nobody knows. ``besides``: (T,) rows not asked."""
-        from scipy.spatial import cKDTree
-
-        has = np.flatnonzero(self.told.any(1))
-        num = min(num_neighbours + (besides is not None), len(has))
-        distance_m, rows = cKDTree(self.receivers_m[has]).query(wanted_m, k=range(1, num + 1))
-        rows = has[rows]
-        if besides is not None:
-            last = np.argsort(rows == besides[:, None], axis=1, kind="stable")
-            rows, distance_m = (np.take_along_axis(array, last, axis=1) for array in (rows, distance_m))
-            rows = np.where(rows == besides[:, None], -1, rows)
         out = np.empty((2, len(wanted_m), self.told.shape[1], 5))
-        full = self.told.all(1)
-        near = self.sight.near if self.sight else np.zeros((len(full), 0), np.int64)
-        visible = self.sight.visible if self.sight else np.zeros((*self.told.shape, 0), bool)
+        rows, distance_m = self._neighbours(wanted_m, besides)
 
         def fill(start: int) -> None:
             part = slice(start, start + _CHUNK)
-            groups = consensus.Groups.empty(len(wanted_m[part]))
-            consensus.gather(
-                wanted_m[part], rows[part], distance_m[part], self.receivers_m, self.anchor_m, self.lead_m,
-                self.power_db, self.told, full, near, visible, groups,
-            )  # fmt: skip
-            if self.sight:
-                self.sight.look(groups, wanted_m[part], self.anchor_m)
+            groups, _marks = self._believed(wanted_m[part], rows[part], distance_m[part])
             consensus.settle(groups, out[:, part])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             list(threads.map(fill, range(0, len(wanted_m), _CHUNK)))
         return out
 
+    def learned(self, direction: np.ndarray, length_m: np.ndarray) -> FollowedPaths:
+        """The same, with weights by which measured receivers are told best by the others which paths they list.
 
-def follow(measured: PathTable, uses_map: bool = False) -> FollowedPaths:
-    """The paths of ``measured``; with ``uses_map`` among the surfaces that it knows of.
+        ``direction`` (N, P, 3) and ``length_m`` (N, P) of the measured paths. Logistic regression of whether a path is
+        listed; paths that a full list may just lack room for do not count. Unchanged where too few can say.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        rows = np.flatnonzero(self.told.any(1))
+        rows = rows[np.linspace(0, len(rows) - 1, min(_MOST_ASKED, len(rows))).astype(int)]
+        groups, marks = self._believed(self.receivers_m[rows], *self._neighbours(self.receivers_m[rows], rows))
+        listed = agreement.listed(
+            groups, direction[rows], length_m[rows], self.power_db[rows], self.told[rows], self.told.all(1)[rows]
+        )[_there(groups)]
+        known = listed >= 0
+        if min((listed == 1).sum(), (listed == 0).sum()) < _LEAST_KNOWN:
+            return self
+        found = LogisticRegression(max_iter=1000).fit(marks[known], listed[known])
+        return self._replace(weights=np.append(found.coef_[0], found.intercept_))
+
+    def _neighbours(self, wanted_m: np.ndarray, besides: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the nearest receivers that tell of paths, −1 for those ``besides``, and their distances [m]."""
+        from scipy.spatial import cKDTree
+
+        has = np.flatnonzero(self.told.any(1))
+        num = min(self.num_neighbours + (besides is not None), len(has))
+        distance_m, rows = cKDTree(self.receivers_m[has]).query(wanted_m, k=range(1, num + 1))
+        rows = has[rows]
+        if besides is not None:
+            last = np.argsort(rows == besides[:, None], axis=1, kind="stable")
+            rows, distance_m = (np.take_along_axis(array, last, axis=1) for array in (rows, distance_m))
+            rows = np.where(rows == besides[:, None], -1, rows)
+        return rows, distance_m
+
+    def _believed(self, wanted_m, rows, distance_m) -> tuple[consensus.Groups, np.ndarray]:
+        """The groups at places with what is believed of them, and the marks (K, F) by which it is."""
+        groups = consensus.Groups.empty(len(wanted_m))
+        near = self.sight.near if self.sight else np.zeros((len(self.told), 0), np.int64)
+        visible = self.sight.visible if self.sight else np.zeros((*self.told.shape, 0), bool)
+        consensus.gather(
+            wanted_m, rows, distance_m, self.receivers_m, self.anchor_m, self.lead_m, self.power_db, self.told,
+            self.told.all(1), near, visible, groups,
+        )  # fmt: skip
+        there = place, _group = _there(groups)
+        member, path = groups.first[there].T
+        power_doubt_db, word, of_witnesses = groups.belief[there][:, [1, 2, 10]].T
+        explained, seen = np.zeros(len(place)), np.zeros(len(place), bool)
+        if self.sight:
+            explained = self.sight.explained[member, path]
+            seen = self.sight.sees(wanted_m[place], member, path)
+        else:
+            of_witnesses = word
+        away_m = np.linalg.norm(self.receivers_m[member] - wanted_m[place], axis=1)
+        kinds = self.kind[member, path][:, None] == (PathKind.REFLECTION, PathKind.SCATTERING, PathKind.DIFFRACTION)
+        marks = np.column_stack([
+            _logit(word), _logit(of_witnesses), np.log(power_doubt_db), np.log(away_m + 0.1), explained * seen,
+            explained * ~seen, explained > 0, kinds, kinds * _logit(word)[:, None],
+        ])  # fmt: skip
+        if self.weights is not None:
+            believed = 1.0 / (1.0 + np.exp(-(marks @ self.weights[:-1] + self.weights[-1])))
+        else:
+            believed = np.where(explained > _EXPLAINED, np.where(seen, of_witnesses, _HIDDEN * word), word)
+        groups.belief[(*there, 2)] = believed
+        return groups, marks
+
+
+def _there(groups: consensus.Groups) -> tuple[np.ndarray, np.ndarray]:
+    """Place and number of every group."""
+    return np.nonzero(np.arange(consensus.MAX_GROUPS) < groups.count[:, None])
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    sure = np.clip(probability, _SURE, 1.0 - _SURE)
+    return np.log(sure / (1.0 - sure))
+
+
+def follow(measured: PathTable, num_neighbours: int, uses_map: bool = False) -> FollowedPaths:
+    """The paths of ``measured``, of which so many neighbours tell; with ``uses_map`` among the surfaces it knows of.
 
     Raises ValueError if it is to use the map of a table that has none.
     """
-    if uses_map and measured.surroundings is None:
-        raise ValueError("no map of what stands around comes with what is measured, and this method uses one")
     direction = virtual_sources.directions(measured.zenith_rad, measured.azimuth_rad)
     receivers_m = measured.receivers_m[:, None]
     image_m = virtual_sources.image_sources(receivers_m, direction, measured.delay_s)
@@ -114,44 +150,20 @@ def follow(measured: PathTable, uses_map: bool = False) -> FollowedPaths:
         bends |= unknown & _bends(measured, told, direction, image_m, point_m, lead_m)
     anchor_m = np.where(bends[..., None], point_m, image_m)
     lead_m = np.where(bends, lead_m, 0.0)
-    sight = None
-    if uses_map:
-        kind = np.where(
-            measured.kind != UNKNOWN_KIND, measured.kind, np.where(bends, PathKind.SCATTERING, PathKind.REFLECTION)
-        )
-        anchor_m, lead_m, sight = _sight(measured, told, direction, kind, anchor_m, lead_m)
+    guessed = np.where(bends, PathKind.SCATTERING, PathKind.REFLECTION)
+    kind = np.where(measured.kind == UNKNOWN_KIND, guessed, measured.kind)
+    sight = path_sight.of(measured, told, direction, kind) if uses_map else None
+    if sight:
+        known = np.isfinite(sight.lead_m)
+        anchor_m = np.where(known[..., None], sight.anchor_m, anchor_m)
+        lead_m = np.where(known, sight.lead_m, lead_m)
     numbers_known = [np.nan_to_num(array.astype(np.float64)) for array in (anchor_m, lead_m, measured.power_db)]
-    return FollowedPaths(measured.receivers_m, *numbers_known, told, sight)
-
-
-def _sight(measured, told, direction, kind, anchor_m, lead_m) -> tuple[np.ndarray, np.ndarray, Sight]:
-    """Anchors and leads, those of surfaces where they tell, and what can be seen."""
-    from scipy.spatial import cKDTree
-
-    around, receivers_m = surroundings.of(measured.surroundings), measured.receivers_m
-    rows, paths = np.nonzero(told)
-    length_m = np.nan_to_num(units.SPEED_OF_LIGHT_M_S * measured.delay_s.astype(np.float64))
-    found = retraced.retrace(
-        around, receivers_m[rows], measured.transmitter_m, direction[told], length_m[told], kind[told]
-    )
-    anchor_m, lead_m, source_m = anchor_m.copy(), lead_m.copy(), np.full(anchor_m.shape, np.nan)
-    source_m[told] = found.source_m
-    known = np.isfinite(found.lead_m)
-    anchor_m[rows[known], paths[known]], lead_m[rows[known], paths[known]] = found.anchor_m[known], found.lead_m[known]
-    num = min(_WITNESSES + 1, len(measured))
-    near = cKDTree(receivers_m).query(receivers_m, k=range(1, num + 1))[1][:, 1:]
-    visible = np.zeros((*told.shape, num - 1), bool)
-    others, places = receivers_m[near[rows]].reshape(-1, 3), np.repeat(np.arange(len(rows)), num - 1)
-    visible[told] = retraced.sees(
-        around, others, anchor_m[told][places], source_m[told][places]
-    ).reshape(len(rows), num - 1)  # fmt: skip
-    share = consensus.explained(
-        near, visible, receivers_m, np.nan_to_num(anchor_m), np.nan_to_num(lead_m), np.nan_to_num(direction), length_m,
-        told,
-    )  # fmt: skip
-    explained = (share >= _EXPLAINED) & np.isfinite(source_m).all(-1)
-    sight = Sight(around, source_m, near, visible, explained, measured.kind == PathKind.DIFFRACTION)
-    return anchor_m, lead_m, sight
+    found = FollowedPaths(measured.receivers_m, *numbers_known, told, kind, num_neighbours, sight)
+    if sight is None or not told.any():
+        return found
+    length_m = units.SPEED_OF_LIGHT_M_S * measured.delay_s.astype(np.float64)
+    # Without a map there is nothing to weigh: the word of neighbours is what they told.
+    return found.learned(np.nan_to_num(direction), np.nan_to_num(length_m))
 
 
 def _bends(measured, told, direction, image_m, point_m, lead_m) -> np.ndarray:
@@ -164,7 +176,7 @@ def _bends(measured, told, direction, image_m, point_m, lead_m) -> np.ndarray:
     length_m = np.nan_to_num(units.SPEED_OF_LIGHT_M_S * measured.delay_s.astype(np.float64))
     direction, image_m, point_m, lead_m = (np.nan_to_num(array) for array in (direction, image_m, point_m, lead_m))
     wrong = [
-        consensus.disagreement(rows, measured.receivers_m, anchor_m, lead, direction, length_m, told)
+        agreement.disagreement(rows, measured.receivers_m, anchor_m, lead, direction, length_m, told)
         for anchor_m, lead in ((image_m, np.zeros_like(lead_m)), (point_m, lead_m))
     ]
     return wrong[1] < wrong[0]

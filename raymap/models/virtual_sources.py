@@ -32,6 +32,11 @@ class VirtualSources(PathPredictor):
     have been right at the measured receivers, told by the others. Where no path can be followed, as delay or angles are
     not known, numbers are means of the neighbours' by inverse distance. What is filled is in
     :meth:`PathPredictor.complete`.
+
+    With ``uses_map`` paths are followed among the surfaces that the table of what is measured knows of
+    (:mod:`raymap.propagation.retraced`). Whether one is at a place follows from whether its source can be seen from
+    there, how far that explains who lists it, and the word of the neighbours; what each is worth, measured receivers
+    tell.
     """
 
     turns_with_scene: ClassVar[bool] = True
@@ -40,7 +45,7 @@ class VirtualSources(PathPredictor):
         kind: Literal["virtual_sources"] = "virtual_sources"
         inputs: tuple[str, ...] = ()
         mode: Literal["mean", "likeliest"] = "mean"
-        num_neighbours: int = Field(32, ge=1)
+        num_neighbours: int = Field(48, ge=1)
         uses_map: bool = Field(False, description="what stands around hides paths, and is known")
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
@@ -48,10 +53,10 @@ class VirtualSources(PathPredictor):
         self.require_measured(measured)
         receivers_m = np.ascontiguousarray(receivers_m, np.float64)
         around = inverse_distance(measured, receivers_m, _AROUND)
-        followed = follow(measured, self.config.uses_map)
+        followed = follow(measured, self.config.num_neighbours, self.config.uses_map)
         if not followed.told.any() or not len(receivers_m):
             return to_table(around, measured, receivers_m)
-        mean, likeliest = followed.vote(receivers_m, self.config.num_neighbours)
+        mean, likeliest = followed.vote(receivers_m)
         agreed = likeliest
         if self.config.mode == "mean":
             of_mean, of_likeliest = self._trust(measured, followed)
@@ -67,7 +72,7 @@ class VirtualSources(PathPredictor):
         rows = rows[np.linspace(0, len(rows) - 1, min(_MOST_ASKED, len(rows))).astype(int)]
         asked = measured.take(rows)
         around = inverse_distance(measured, asked.receivers_m, _AROUND, besides=True)
-        ahead = followed.vote(asked.receivers_m, self.config.num_neighbours, besides=rows) - around
+        ahead = followed.vote(asked.receivers_m, besides=rows) - around
         missed = numbers(asked) - around
         trust = np.zeros((2, missed.shape[-1]))
         for columns in COLUMNS.values():

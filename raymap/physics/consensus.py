@@ -142,7 +142,8 @@ def _group(target, rows, receivers, anchor, lead, told, seen, first, moved):
 
 
 @njit(cache=True, nogil=True)
-def _leg(anchor, receiver):
+def last_leg(anchor, receiver):
+    """The way from an anchor (3,) to a receiver (3,) [m]."""
     x, y, z = anchor[0] - receiver[0], anchor[1] - receiver[1], anchor[2] - receiver[2]
     return max(math.sqrt(x * x + y * y + z * z), NEAR_M)
 
@@ -156,7 +157,7 @@ def _power(g, target, rows, distance_m, receivers, anchor, power, seen, leg, bel
         if rows[k] < 0 or seen[g, k] < 0:
             continue
         n, p = rows[k], seen[g, k]
-        values[members, 0] = power[n, p] + 20.0 * math.log10(_leg(anchor[n, p], receivers[n]) / leg)
+        values[members, 0] = power[n, p] + 20.0 * math.log10(last_leg(anchor[n, p], receivers[n]) / leg)
         values[members, 1] = 1.0 / (distance_m[k] ** 2 + NEAR_M**2) ** (FALL_POWER / 2.0)
         values[members, 2] = receivers[n, 0] - target[0]
         values[members, 3] = receivers[n, 1] - target[1]
@@ -252,8 +253,8 @@ def _presence(target, rows, receivers, anchor, leg, power, told, full, near, vis
         east, north = receivers[n, 0] - target[0], receivers[n, 1] - target[1]
         heard = 1.0
         if seen[k] < 0 and full[n]:
-            there = _surface_at(belief, east, north) + 20.0 * math.log10(leg / _leg(anchor, receivers[n]))
-            heard = 0.5 * math.erfc((_last(power[n], told[n]) - there + MARGIN * doubt) / (doubt * math.sqrt(2.0)))
+            there = _surface_at(belief, east, north) + 20.0 * math.log10(leg / last_leg(anchor, receivers[n]))
+            heard = 0.5 * math.erfc((weakest(power[n], told[n]) - there + MARGIN * doubt) / (doubt * math.sqrt(2.0)))
             if heard < 0.01:
                 continue
         along, across = ALONG * (east * x + north * y), north * x - east * y
@@ -277,37 +278,8 @@ def _told_visible(receiver, near, visible):
 
 
 @njit(cache=True, nogil=True)
-def explained(near, visible, receivers, anchor, lead, direction, length, told):
-    """(N, P) the share of receivers ``near`` (N, M) that list a path like one's whom its anchor is ``visible`` to.
-
-    One more that agrees is added, so that nobody's word is 1. ``direction`` (N, P, 3) and ``length`` (N, P) [m] are
-    those of the measured paths; else as in :func:`gather`.
-    """
-    share = np.ones(told.shape)
-    for n in range(len(near)):
-        for p in range(told.shape[1]):
-            if not told[n, p]:
-                continue
-            num, can = 1.0, 1.0
-            for k in range(near.shape[1]):
-                other = near[n, k]
-                leg = _leg(anchor[n, p], receivers[other])
-                for j in range(told.shape[1]):
-                    if not told[other, j] or abs(lead[n, p] + leg - length[other, j]) > AGREE_M:
-                        continue
-                    cosine = 0.0
-                    for axis in range(3):
-                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
-                    if cosine >= math.cos(AGREE_RAD):
-                        num += 1.0
-                        can += 1.0 if visible[n, p, k] else 0.0
-                        break
-            share[n, p] = can / num
-    return share
-
-
-@njit(cache=True, nogil=True)
-def _last(power, told):
+def weakest(power, told):
+    """Least power [dB] of a receiver's paths (P,) that are ``told``, inf without one."""
     least = np.inf
     for p in range(len(told)):
         if told[p]:
@@ -356,36 +328,3 @@ def _settle(num, num_ranks, belief, moved, chance, likeliest, out):
             out[rank, 2] += weight * math.atan2(level, z)
             out[rank, 3] += weight * x / level
             out[rank, 4] += weight * y / level
-
-
-@njit(cache=True, nogil=True)
-def disagreement(rows, receivers, anchor, lead, direction, length, told):
-    """(N, P) in [0, 1], how badly neighbours' paths fit anchors: 0 all the same, 1 none within twice what agrees.
-
-    ``rows``: (N, K) numbers of every receiver's neighbours, −1 none; ``direction`` (N, P, 3) and ``length`` (N, P) [m]
-    of the measured paths; else as in :func:`vote`. Paths that cannot be followed get 1.
-    """
-    wrong = np.ones(told.shape)
-    for n in range(len(rows)):
-        for p in range(told.shape[1]):
-            if not told[n, p]:
-                continue
-            total, num = 0.0, 0
-            for k in range(rows.shape[1]):
-                other = rows[n, k]
-                if other < 0 or other == n:
-                    continue
-                leg = _leg(anchor[n, p], receivers[other])
-                least = 1.0
-                for j in range(told.shape[1]):
-                    if not told[other, j]:
-                        continue
-                    cosine = 0.0
-                    for axis in range(3):
-                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
-                    apart = abs(lead[n, p] + leg - length[other, j]) / AGREE_M
-                    least = min(least, (apart + math.acos(min(max(cosine, -1.0), 1.0)) / AGREE_RAD) / 4.0)
-                total, num = total + least, num + 1
-            if num:
-                wrong[n, p] = total / num
-    return wrong

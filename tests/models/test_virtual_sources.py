@@ -7,8 +7,11 @@ import pytest
 
 from raymap import units
 from raymap.data.path_table import PathTable
+from raymap.models.followed_paths import follow
 from raymap.models.path_interpolation import NearestPaths, inverse_distance, numbers
 from raymap.models.virtual_sources import VirtualSources
+from raymap.physics import agreement, consensus
+from raymap.physics.virtual_sources import directions
 from raymap.propagation import meshes
 from raymap.propagation.surroundings import Surroundings
 from raymap.scene import PathKind
@@ -133,17 +136,25 @@ def street(receivers_m, house):
     return PathTable(receivers_m, tx_m, 3.5e9, **told, kind=kind, valid=np.isfinite(values[..., 0]))
 
 
-def test_a_map_tells_what_a_house_hides_between_those_who_were_asked():
+def house_and_wall():
     wall = ([0.0, 0, 0], [120.0, 0, 0], [120.0, 0, 30], [0.0, 0, 30])
     x, y, z = np.meshgrid([44.0, 48.0], [24.0, 28.0], [0.0, 15.0], indexing="ij")
     sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = [(8, 9, 10), (8, 10, 11), *(face for a, b, c, d in sides for face in ((a, b, c), (a, c, d)))]
-    house = meshes.Mesh("house", [*np.stack([x, y, z], -1).reshape(-1, 3), *wall], faces)
-    rng = np.random.default_rng(0)
-    measured = street(np.pad(rng.uniform(1, 39, (120, 2)), [(0, 0), (0, 1)], constant_values=1.5), house)
-    wanted = street(np.pad(rng.uniform(1, 39, (600, 2)), [(0, 0), (0, 1)], constant_values=1.5), house)
+    return meshes.Mesh("house", [*np.stack([x, y, z], -1).reshape(-1, 3), *wall], faces)
+
+
+def in_the_street(num, seed, house):
+    """Receivers drawn on 38 m square, and what they see of the street."""
+    places_m = np.random.default_rng(seed).uniform(1, 39, (num, 2))
+    table = street(np.pad(places_m, [(0, 0), (0, 1)], constant_values=1.5), house)
+    return table.within(meshes.MeshScene("street", (house,), 3.5e9))
+
+
+def test_a_map_tells_what_a_house_hides_between_those_who_were_asked():
+    house = house_and_wall()
+    measured, wanted = in_the_street(120, 0, house), in_the_street(600, 1, house)
     assert 0.05 < 1 - wanted.valid[:, 1].mean() < 0.7
-    measured = measured.within(meshes.MeshScene("street", (house,), 3.5e9))
 
     def missed(uses_map):
         found = VirtualSources(VirtualSources.Config(uses_map=uses_map)).complete(measured, wanted.receivers_m)
@@ -155,3 +166,31 @@ def test_a_map_tells_what_a_house_hides_between_those_who_were_asked():
 def test_a_method_that_uses_a_map_needs_one():
     with pytest.raises(ValueError, match="no map of what stands around"):
         VirtualSources(VirtualSources.Config(uses_map=True)).complete(room(places(20, 0)), places(2, 1))
+
+
+def test_what_sight_and_neighbours_are_worth_is_learned_from_those_who_were_asked():
+    house = house_and_wall()
+    few, many = (follow(in_the_street(num, 0, house), 16, uses_map=True) for num in (20, 1500))
+    assert few.weights is None and follow(in_the_street(1500, 0, house), 16).weights is None
+    wanted = in_the_street(400, 1, house)
+    wanted = wanted.take(wanted.valid.any(1))  # of who hears nothing, nobody says anything
+    groups, _marks = many._believed(wanted.receivers_m, *many._neighbours(wanted.receivers_m, None))
+    direction = np.nan_to_num(directions(wanted.zenith_rad, wanted.azimuth_rad))
+    length_m = np.nan_to_num(units.SPEED_OF_LIGHT_M_S * wanted.delay_s.astype(float))
+    told = np.isfinite(wanted.power_db)
+    listed = agreement.listed(groups, direction, length_m, np.nan_to_num(wanted.power_db), told, told.all(1))
+    believed = groups.belief[..., 2]
+    assert believed[listed == 1].min() > 0.5 > believed[listed == 0].max() and (listed == 0).sum() > 20
+    assert (listed == 1).sum() == told.sum()
+
+
+def test_a_group_is_listed_once_and_where_a_list_is_full_it_is_not_known():
+    groups = consensus.Groups.empty(2)
+    groups.count[:] = 3
+    for place in range(2):
+        groups.moved[place, :3, :4] = [[1, 0, 0, 50], [1, 0, 0, 50.2], [0, 1, 0, 70]]
+        groups.belief[place, :3, 0] = [-80, -80, -99]
+    direction, length_m = np.array([[[1.0, 0, 0], [0, 0, 1]]] * 2), np.array([[50.1, 30]] * 2)
+    power_db, told = np.array([[-80.0, -85]] * 2), np.array([[True, True], [True, False]])
+    listed = agreement.listed(groups, direction, length_m, power_db, told, told.all(1))
+    assert listed[:, :3].tolist() == [[1, 0, -1], [1, 0, 0]] and (listed[:, 3:] == -1).all()
