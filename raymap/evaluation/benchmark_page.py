@@ -15,6 +15,7 @@ from raymap.evaluation import (
     benchmark_kept,
     benchmark_tables,
     comparison_pictures,
+    json_lines,
     localization,
     paired,
     published,
@@ -99,7 +100,7 @@ def write(
         png = comparison_pictures.intervals(splits, group[0]["reference"])
         for numbers in group:
             numbers["pictures"]["intervals"] = _keep(page, f"{study}-{kind}.png", png)
-    page.with_suffix(".json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    page.with_suffix(".json").write_text(json_lines.text(found), encoding="utf-8")
     page.write_text(_markdown(found), encoding="utf-8")
     return found
 

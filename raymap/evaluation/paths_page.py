@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from raymap.data.path_table import PathTable
-from raymap.evaluation import path_pictures, paths_kept, published_paths
+from raymap.evaluation import json_lines, path_pictures, paths_kept, published_paths
 from raymap.evaluation.markdown import interval, number, table
 from raymap.evaluation.path_metrics import UNITS, errors, summarise
 
@@ -84,15 +84,9 @@ def write(page: Path, found: Mapping[str, Any], *, commit: str, hardware: str, c
         for name, rates in numbers.items()
     }
     told["pictures"] = {"rates": _keep(page, "rates.png", path_pictures.error_by_rate(curves))}
-    file.write_text(_compact(told), encoding="utf-8")
+    file.write_text(json_lines.text(told), encoding="utf-8")
     page.write_text(_markdown(told), encoding="utf-8")
     return told
-
-
-def _compact(told: Mapping[str, Any]) -> str:
-    """JSON with a line for every draw."""
-    text = json.dumps(told, indent=1, allow_nan=False)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def _kept(runs: pd.DataFrame, commit: str) -> list[list[str]]:
