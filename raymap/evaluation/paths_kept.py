@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 _DRAW = ["rate", "method", "seed"]
@@ -36,8 +35,10 @@ def join(scenes: Mapping[str, Mapping], earlier: Mapping[str, Any], commit: str)
         if name not in found:
             about = {key: old[key] for key in ("about", "data", "paper")}
             found[name] = {**about, "runs": runs, "drawn": old["pictures"]}
-        elif old["data"] == found[name]["data"]:
+        elif old["data"] == found[name].get("data"):
             found[name]["runs"] = _both(runs, found[name]["runs"])
+    for scene in found.values():
+        scene["runs"] = _ordered(scene["runs"])
     return {name: found[name] for name in [*kept, *found] if name in found}
 
 
@@ -48,6 +49,12 @@ def _short(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _both(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     again = pd.MultiIndex.from_frame(old[_DRAW]).isin(pd.MultiIndex.from_frame(new[_DRAW]))
+    # The order of methods is that of their first draws, old ones first.
+    order = dict.fromkeys([*old["method"], *new["method"]])
     both = pd.concat([old[~again], new], ignore_index=True)
-    order = {method: number for number, method in enumerate(dict.fromkeys([*old["method"], *new["method"]]))}
-    return both.iloc[np.argsort(both["method"].map(order), kind="stable")].reset_index(drop=True)
+    return pd.concat([both[both["method"] == method] for method in order], ignore_index=True)
+
+
+def _ordered(runs: pd.DataFrame) -> pd.DataFrame:
+    parts = [runs[runs["method"] == method].sort_values(["rate", "seed"]) for method in runs["method"].unique()]
+    return pd.concat(parts, ignore_index=True)
