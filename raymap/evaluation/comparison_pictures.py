@@ -59,7 +59,9 @@ def comparison(items: Sequence[Mapping[str, Any]]) -> bytes:
     panel_w = min((WIDTH_IN - gaps) / (1 + len(methods)), _MAX_PANEL_IN)
     panel_h = panel_w * height / width
     total_w = gaps + (1 + len(methods)) * panel_w
-    names = [textwrap.fill(name, max(int(panel_w / _LETTER_IN), 1)) for name in ("truth", *methods)]
+    # Words stay whole: where one is wider than its panel, all heads are written smaller.
+    names = [textwrap.fill(name, panel_w / _LETTER_IN, break_long_words=False) for name in ("truth", *methods)]
+    smaller = min(1.0, panel_w / (_LETTER_IN * max(len(line) for name in names for line in name.split("\n"))))
     head_h = _HEAD_IN + _LINE_IN * max(name.count("\n") for name in names)
     total_h = head_h + len(rows) * (_TITLE_IN + 2 * panel_h + _BESIDE_IN) + _FOOT_IN
     figure = Figure(figsize=(total_w, total_h), dpi=DPI, facecolor="white")
@@ -70,7 +72,7 @@ def comparison(items: Sequence[Mapping[str, Any]]) -> bytes:
 
     top = total_h - head_h
     for left, name in zip(lefts, names, strict=True):
-        write(left + panel_w / 2, top + 0.07, name, ha="center", fontsize=9, color=INK, weight="bold")
+        write(left + panel_w / 2, top + 0.07, name, ha="center", fontsize=9 * smaller, color=INK, weight="bold")
     for item, lines in zip(items, rows, strict=True):
         top -= _TITLE_IN
         write(_MARGIN_IN, top + 0.2, item.get("title", ""), fontsize=6.8, color=MUTED)
