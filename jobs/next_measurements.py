@@ -16,9 +16,8 @@ import pandas as pd
 from pydantic import Field
 
 from raymap.config import from_command_line
-from raymap.data.path_table import PER_UNIT
 from raymap.data.schema import whole, write_text
-from raymap.evaluation import next_places_picture
+from raymap.evaluation import next_places_picture, path_maps
 from raymap.models import path_spread
 from raymap.models.next_places import next_places
 from raymap.recipes.asked_paths import AskedPaths
@@ -53,9 +52,8 @@ def main(argv: list[str]) -> pd.DataFrame:
     expected = path_spread.mixed_square(rms)
     rows = next_places(expected, measured.receivers_m, candidates_m, job.num)
     table = pd.DataFrame(candidates_m[rows], columns=["x_m", "y_m", "z_m"])
-    square = (rms[rows] * PER_UNIT) ** 2
-    num_known = np.isfinite(square).sum(1)
-    table[list(ERRORS)] = np.sqrt(np.where(num_known, np.nansum(square, axis=1) / np.maximum(num_known, 1), np.nan))
+    for column, (error, values) in zip(ERRORS, path_maps.errors(rms[rows]).items(), strict=True):
+        table[column] = values / path_maps.ERRORS[error].one
     picture = next_places_picture.draw(
         np.sqrt(expected), candidates_m, rows, measured.receivers_m, measured.transmitter_m
     )

@@ -47,12 +47,12 @@ ERRORS = {
 }
 
 
-def errors(table: PathTable, spread: np.ndarray) -> dict[str, np.ndarray]:
+def errors(spread: np.ndarray) -> dict[str, np.ndarray]:
     """Name -> (N,) float32 of every map of :data:`ERRORS`, from the ``spread`` (N, P, 4) of every number of a path.
 
-    As :func:`raymap.models.path_spread.spread` has it; paths that are not there do not count. NaN where none is known.
+    As :func:`raymap.models.path_spread.spread` has it; paths of which it is NaN do not count. NaN where none is known.
     """
-    square = np.where(table.valid[..., None], spread, np.nan) ** 2
+    square = np.asarray(spread, np.float64) ** 2
     num = np.isfinite(square).sum(axis=1)
     mean = np.divide(np.nansum(square, axis=1), num, out=np.full(num.shape, np.nan), where=num > 0)
     return dict(zip(ERRORS, np.sqrt(mean).astype(np.float32).T, strict=True))

@@ -39,11 +39,21 @@ def listed(groups, direction, length, power, told, full):
 
 
 @njit(cache=True, nogil=True)
+def _fit(anchor, lead, receiver, direction, length):
+    """How far a path is from that of an anchor, seen by its receiver: in length, over what agrees, and as a cosine."""
+    leg = last_leg(anchor, receiver)
+    cosine = 0.0
+    for axis in range(3):
+        cosine += (anchor[axis] - receiver[axis]) / leg * direction[axis]
+    return abs(lead + leg - length) / AGREE_M, cosine
+
+
+@njit(cache=True, nogil=True)
 def explained(near, visible, receivers, anchor, lead, direction, length, told):
     """(N, P) the share of receivers ``near`` (N, M) that list a path like one's whom its anchor is ``visible`` to.
 
     One more that agrees is added, so that nobody's word is 1. ``direction`` (N, P, 3) and ``length`` (N, P) [m] are
-    those of the measured paths; else as in :func:`gather`.
+    those of the measured paths; else as in ``consensus.gather``.
     """
     share = np.ones(told.shape)
     for n in range(len(near)):
@@ -53,14 +63,13 @@ def explained(near, visible, receivers, anchor, lead, direction, length, told):
             num, can = 1.0, 1.0
             for k in range(near.shape[1]):
                 other = near[n, k]
-                leg = last_leg(anchor[n, p], receivers[other])
                 for j in range(told.shape[1]):
-                    if not told[other, j] or abs(lead[n, p] + leg - length[other, j]) > AGREE_M:
+                    if not told[other, j]:
                         continue
-                    cosine = 0.0
-                    for axis in range(3):
-                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
-                    if cosine >= math.cos(AGREE_RAD):
+                    apart, cosine = _fit(
+                        anchor[n, p], lead[n, p], receivers[other], direction[other, j], length[other, j]
+                    )
+                    if apart <= 1.0 and cosine >= math.cos(AGREE_RAD):
                         num += 1.0
                         can += 1.0 if visible[n, p, k] else 0.0
                         break
@@ -73,7 +82,7 @@ def disagreement(rows, receivers, anchor, lead, direction, length, told):
     """(N, P) in [0, 1], how badly neighbours' paths fit anchors: 0 all the same, 1 none within twice what agrees.
 
     ``rows``: (N, K) numbers of every receiver's neighbours, −1 none; ``direction`` (N, P, 3) and ``length`` (N, P) [m]
-    of the measured paths; else as in :func:`vote`. Paths that cannot be followed get 1.
+    of the measured paths; else as in ``consensus.gather``. Paths that cannot be followed get 1.
     """
     wrong = np.ones(told.shape)
     for n in range(len(rows)):
@@ -85,15 +94,13 @@ def disagreement(rows, receivers, anchor, lead, direction, length, told):
                 other = rows[n, k]
                 if other < 0 or other == n:
                     continue
-                leg = last_leg(anchor[n, p], receivers[other])
                 least = 1.0
                 for j in range(told.shape[1]):
                     if not told[other, j]:
                         continue
-                    cosine = 0.0
-                    for axis in range(3):
-                        cosine += (anchor[n, p, axis] - receivers[other, axis]) / leg * direction[other, j, axis]
-                    apart = abs(lead[n, p] + leg - length[other, j]) / AGREE_M
+                    apart, cosine = _fit(
+                        anchor[n, p], lead[n, p], receivers[other], direction[other, j], length[other, j]
+                    )
                     least = min(least, (apart + math.acos(min(max(cosine, -1.0), 1.0)) / AGREE_RAD) / 4.0)
                 total, num = total + least, num + 1
             if num:

@@ -211,7 +211,7 @@ def _expected(model: PathPredictor, measured: PathTable, table: PathTable) -> di
     spread = path_spread.spread(model, measured, table.receivers_m)
     there, row = _measured_at(table.receivers_m, measured)
     spread[there] = np.where(np.isfinite(measured.values[row]), 0.0, spread[there])
-    return path_maps.errors(table, spread)
+    return path_maps.errors(np.where(table.valid[..., None], spread, np.nan))
 
 
 def _counts(table: PathTable, measured: PathTable) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def run(study: PathStudy) -> pd.DataFrame:
 
 def _is_done(study: PathStudy, trial: Trial) -> bool:
     file = folder_of(study, trial) / ROW_FILE
-    return file.is_file() and json.loads(file.read_text())["num_scored"] == study.num_scored
+    return file.is_file() and json.loads(file.read_text()).get("num_scored") == study.num_scored
 
 
 def folder_of(study: PathStudy, trial: Trial) -> Path:
@@ -166,7 +166,7 @@ def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
         "peak_memory_mb": cost.peak_memory_mb(), "parameters": sum(p.numel() for p in model.parameters()),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    if trial.seed == 0 and trial.rate == _shown_rate(study):
+    if trial.seed == 0:
         path_file.write(folder / "predicted.parquet", predicted)
     write_text(folder / ROW_FILE, json.dumps(row, indent=1) + "\n")
     return {"done": f"{trial.scene} {trial.rate:g} draw {trial.seed} {trial.title}: {row['all/mixed/mse']:.4g}"}
@@ -224,7 +224,9 @@ def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -
 def _fingerprint(table: PathTable, num_scored: int | None) -> str:
     """Of all that scores depend on but the method."""
     digest = hashlib.sha256(f"{num_scored} {table.frequency_hz} {table.transmitter_m.tolist()}".encode())
-    for array in (table.receivers_m, table.values, table.kind, table.valid):
+    meshes = table.surroundings.meshes if table.surroundings else ()
+    around = (array for mesh in meshes for array in (mesh.vertices_m, mesh.faces))
+    for array in (table.receivers_m, table.values, table.kind, table.valid, *around):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]
 
@@ -243,15 +245,10 @@ def _about(table: PathTable, num_scored: int | None) -> str:
 
 
 def _example(study: PathStudy, scene: str, table: PathTable) -> dict:
-    """The first draw, by every method."""
-    rate = _shown_rate(study)
+    """The first draw at the rate nearest to 10 %, by every method."""
+    rate = min(study.rates, key=lambda rate: abs(rate - 0.1))
     folder = Path(study.out).resolve() / scene / f"{rate:g}" / "0"
     predicted = {
         title: path_file.read(folder / method / "predicted.parquet") for method, (title, _s) in study.methods.items()
     }
     return {"rate": rate, "true": _scored(study, table, rate, 0)[1], "predicted": predicted}
-
-
-def _shown_rate(study: PathStudy) -> float:
-    """That nearest to 10 %."""
-    return min(study.rates, key=lambda rate: abs(rate - 0.1))

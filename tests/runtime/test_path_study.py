@@ -132,3 +132,19 @@ def test_a_method_that_learns_hears_of_the_map_in_training(tmp_path):
     path_study._tried(trial(chosen, "pinn_gnn_map"), chosen)
     assert np.isfinite(row(chosen, trial(chosen, "pinn_gnn_map"))["all/mixed/mse"])
     assert (tmp_path / "out/square/surroundings.ply").is_file()
+
+
+def test_what_is_told_at_any_rate_can_be_shown_alone_later(tmp_path):
+    both = study(tmp_path, rates=(0.1, 0.5))
+    for rate in both.rates:
+        path_study._tried(trial(both, "nearest").model_copy(update={"rate": rate}), both)
+    alone = both.model_copy(update={"rates": (0.5,)})
+    assert len(path_study._example(alone, "square", table())["predicted"]["Nearest receiver"]) == 40
+
+
+def test_scores_depend_on_what_stands_around():
+    ground = meshes.Mesh("ground", [[0, 0, -9], [99, 0, -9], [99, 99, -9]], [[0, 1, 2]])
+    around = table().within(meshes.MeshScene("ground", (ground,), 3.5e9))
+    assert path_study._fingerprint(table(), None) == path_study._fingerprint(table(), None)
+    others = {path_study._fingerprint(*given) for given in ((table(), None), (around, None), (around, 9))}
+    assert len(others) == 3
