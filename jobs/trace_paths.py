@@ -1,7 +1,7 @@
 """Trace the multipath of a PINN-GNN scenario with Sionna RT and keep the strongest paths of every receiver.
 
     python jobs/trace_paths.py --scenario S1 --out runs/s1
-    python jobs/trace_paths.py --scenario S2 --seed 3 --spacing_m 4 --out runs/s2
+    python jobs/trace_paths.py --scenario S2 --city florence --seed 3 --spacing_m 4 --out runs/s2
 
 Needs the extra ``raymap[sionna]`` and, without a GPU, LLVM 19 or newer. Running the same command again traces only what
 is missing. ``raymap.data.traces.read(FOLDER)`` reads the result; ``--deepmimo`` writes it as a DeepMIMO folder too.
@@ -25,6 +25,9 @@ class Job(Settings):
     """What is traced, how finely, and where it goes."""
 
     scenario: Literal["S1", "S2"] = "S1"
+    city: Literal["munich", "florence", "etoile", "san_francisco"] | None = Field(
+        None, description="of S2; default: the scenario's"
+    )
     seed: int = Field(0, ge=0, description="draws the window and the place of the base station")
     spacing_m: float | None = Field(None, gt=0, description="grid of the receivers [m]; default: the scenario's")
     max_depth: int = Field(3, ge=0, description="most interactions on a path")
@@ -42,11 +45,11 @@ class Job(Settings):
 def main(argv: list[str]) -> int:
     """Traces what is missing, prints coverage and rate, and returns the number of receivers traced now."""
     job = from_command_line(Job(), argv, prog="trace_paths.py")
-    scene, transmitter, receivers_m, num_paths = scenarios.scenario(job.scenario, job.seed, job.spacing_m)
+    scene, transmitter, receivers_m, num_paths = scenarios.scenario(job.scenario, job.seed, job.spacing_m, job.city)
     scattering = scenarios.SCATTERING[job.scenario] if job.scattering is None else job.scattering
     num_parts = -(-len(receivers_m) // job.part_size)
     about = {
-        **job.model_dump(exclude={"out", "max_parts", "threads", "deepmimo"}),
+        **job.model_dump(exclude={"city", "out", "max_parts", "threads", "deepmimo"}),
         "scattering": scattering,
         "scene": scene.name,
         "frequency_hz": scene.frequency_hz,

@@ -7,8 +7,8 @@ published with it. These keep its numbers and say what they chose:
 - **S1**: a room of 10 x 10 x 5 m, access point 2.5 m high, 2.4 GHz. Empty, all six faces of concrete, 0.2 m thick. The
   access point stands in the middle half of the floor, receivers at 1 m on a grid of 0.1 m.
 - **S2**: 512 x 512 m of a real city, base station 30 m above ground, 3.5 GHz, receivers outdoors at 1 m height on a
-  grid of 1 m. The city is Munich with the meshes and materials of sionna-rt; what lies around the window is kept. The
-  base station stands in the middle half of the window over a street or a roof of at most 25 m: of 16 places drawn, the
+  grid of 1 m. The city is Munich, or another one, with the meshes and materials of sionna-rt; what lies around the
+  window is kept. The base station stands in the middle half of the window over a street or a roof of at most 25 m: of 16 places drawn, the
   one that sees most of the streets, as a planner would choose.
 
 Both keep the five strongest paths. Window and base station are drawn with the seed. Walls of S1 are smooth; those of S2
@@ -38,6 +38,7 @@ ROOM_M = (10.0, 10.0, 5.0)
 ACCESS_POINT_HEIGHT_M = 2.5
 ROOM_FREQUENCY_HZ = 2.4e9
 
+#: The city of S2, unless asked otherwise.
 CITY = "munich"
 WINDOW_M = 512
 WINDOW_STRIDE_M = 64
@@ -57,23 +58,26 @@ class Scenario(NamedTuple):
     num_paths: int
 
 
-def scenario(name: str, seed: int = 0, spacing_m: float | None = None) -> Scenario:
+def scenario(name: str, seed: int = 0, spacing_m: float | None = None, place: str | None = None) -> Scenario:
     """The scenario S1 or S2 with what the seed draws.
 
-    ``spacing_m``: of the receivers' grid [m], which starts half a spacing from the corner of room or window. Raises
-    ValueError for an unknown name or a spacing that is not positive or larger than the room or window, ImportError for
-    S2 without sionna-rt.
+    ``spacing_m``: of the receivers' grid [m], which starts half a spacing from the corner of room or window. ``place``:
+    the city of S2, one of :data:`raymap.propagation.city.CITIES`. Raises ValueError for an unknown name or city, a
+    city for S1, or a spacing that is not positive or larger than the room or window, ImportError for S2 without
+    sionna-rt.
     """
     if name not in NAMES:
         raise ValueError(f"unknown scenario {name!r}; there are {', '.join(NAMES)}")
     if seed < 0:
         raise ValueError(f"seed must not be negative, got {seed}")
-    return _indoor(seed, spacing_m) if name == "S1" else _outdoor(seed, spacing_m)
+    if name == "S1" and place is not None:
+        raise ValueError(f"S1 is a room, it is in no city; got {place!r}")
+    return _indoor(seed, spacing_m) if name == "S1" else _outdoor(seed, spacing_m, place or CITY)
 
 
-def window(seed: int = 0) -> Scene:
+def window(seed: int = 0, place: str = CITY) -> Scene:
     """The raster of the window of S2 for a seed: 512 x 512 cells of 1 m, its origin in the frame of the city."""
-    windows = city.tiles(CITY, 1.0, WINDOW_M, WINDOW_STRIDE_M, WINDOW_BUILT)
+    windows = city.tiles(place, 1.0, WINDOW_M, WINDOW_STRIDE_M, WINDOW_BUILT)
     chosen = windows[np.random.default_rng([seed, 0]).integers(len(windows))]
     return Scene(chosen.name, chosen.grid, chosen.building_m, frequency_hz=CITY_FREQUENCY_HZ)
 
@@ -85,12 +89,12 @@ def _indoor(seed: int, spacing_m: float | None) -> Scenario:
     return Scenario(room, Transmitter((*place, ACCESS_POINT_HEIGHT_M)), receivers_m, NUM_PATHS)
 
 
-def _outdoor(seed: int, spacing_m: float | None) -> Scenario:
-    raster = window(seed)
+def _outdoor(seed: int, spacing_m: float | None, place: str) -> Scenario:
+    raster = window(seed, place)
     receivers_m = _lattice((WINDOW_M, WINDOW_M), SPACING_M["S2"] if spacing_m is None else spacing_m)
     row, column = receivers_m[:, 1].astype(int), receivers_m[:, 0].astype(int)
     transmitter = _base_station(raster, np.random.default_rng([seed, 1]))
-    scene = meshes.city(CITY, raster.grid, CITY_FREQUENCY_HZ)
+    scene = meshes.city(place, raster.grid, CITY_FREQUENCY_HZ)
     return Scenario(scene, transmitter, receivers_m[raster.outdoor[row, column]], NUM_PATHS)
 
 

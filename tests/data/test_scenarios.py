@@ -85,6 +85,8 @@ def test_seeds_draw_and_repeat():
         (("S1", -1), "seed must not be negative, got -1"),
         (("S1", 0, 0.0), "spacing_m must be above 0 and at most 10 m, got 0.0"),
         (("S1", 0, 11.0), "got 11.0"),
+        (("S1", 0, None, "munich"), "S1 is a room, it is in no city; got 'munich'"),
+        (("S2", 0, None, "paris"), "unknown city 'paris'; the cities are munich, florence"),
     ],
 )
 def test_bad_input_is_named(arguments, message):
