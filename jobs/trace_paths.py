@@ -25,9 +25,7 @@ class Job(Settings):
     """What is traced, how finely, and where it goes."""
 
     scenario: Literal["S1", "S2"] = "S1"
-    city: Literal["munich", "florence", "etoile", "san_francisco"] | None = Field(
-        None, description="of S2; default: the scenario's"
-    )
+    city: Literal["munich", "florence", "etoile"] | None = Field(None, description="of S2; default: the scenario's")
     seed: int = Field(0, ge=0, description="draws the window and the place of the base station")
     spacing_m: float | None = Field(None, gt=0, description="grid of the receivers [m]; default: the scenario's")
     max_depth: int = Field(3, ge=0, description="most interactions on a path")

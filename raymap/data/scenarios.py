@@ -8,8 +8,8 @@ published with it. These keep its numbers and say what they chose:
   access point stands in the middle half of the floor, receivers at 1 m on a grid of 0.1 m.
 - **S2**: 512 x 512 m of a real city, base station 30 m above ground, 3.5 GHz, receivers outdoors at 1 m height on a
   grid of 1 m. The city is Munich, or another one, with the meshes and materials of sionna-rt; what lies around the
-  window is kept. The base station stands in the middle half of the window over a street or a roof of at most 25 m: of 16 places drawn, the
-  one that sees most of the streets, as a planner would choose.
+  window is kept. The base station stands in the middle half of the window over a street or a roof of at most 25 m: of
+  16 places drawn, the one that sees most of the streets, as a planner would choose.
 
 Both keep the five strongest paths. Window and base station are drawn with the seed. Walls of S1 are smooth; those of S2
 scatter (`SCATTERING`), without which most of the streets out of sight are reached by nothing.
