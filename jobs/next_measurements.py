@@ -44,6 +44,8 @@ def main(argv: list[str]) -> pd.DataFrame:
     job = from_command_line(Job(), argv, prog="next_measurements.py")
     if told := job.missing("candidates", job.candidates):
         raise SystemExit(told)
+    if job.measured is None:
+        raise SystemExit("--measured FILE or FOLDER is needed: what is measured tells where errors are")
     if job.out.suffix != ".csv":
         raise SystemExit(f"--out is a .csv file, got {job.out}")
     name, model = job.built()

@@ -6,6 +6,8 @@
     python jobs/predict_paths.py --measured walk.csv --columns.power rsrp --columns.power_unit dBm \\
         --columns.transmit_power_dbm 43 --columns.transmitter_m [0,0,30] --columns.frequency_hz 3.5e9 \\
         --columns.height_m 1.5 --receivers places.csv --method nearest --out runs/walk
+    python jobs/predict_paths.py --model runs/scene_paths/scene_paths/model --surroundings city.ply \\
+        --transmitter_m [120,80,30] --frequency_hz 3.5e9 --grid_m 2 --height_m 1.5 --out runs/unmeasured
 
 docs/data.md says what may be measured and how columns and units are named; docs/paths.md what is written.
 """

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from raymap import recipes
 from raymap.config import Settings, from_command_line
+from raymap.data import path_sources
 from raymap.data.path_columns import Columns
 from raymap.runtime import path_study
 from raymap.runtime.path_study import PathStudy
@@ -34,6 +35,7 @@ class Job(Settings):
     methods: str = Field(
         "pinn_gnn,kriging,separate,gnn_only,pinn_only", description=f"of {', '.join(recipes.PATH_METHODS)}, by commas"
     )
+    model: list[str] = Field([], description="NAME=FOLDER of a model that is trained already; repeatable")
     seeds: int = Field(5, ge=1, description="random draws of the measured receivers")
     scored: int | None = Field(None, ge=2, description="score so many of the other receivers; default: all")
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
@@ -49,13 +51,14 @@ def main(argv: list[str]) -> dict:
         raise SystemExit("--data names the folders or tables of measurements; --help tells more")
     names = [name.strip() for name in job.methods.split(",")]
     study = PathStudy(
-        sources=named(job.data),
+        sources=path_sources.named(job.data),
         columns=job.columns,
-        surroundings=named(job.surroundings),
+        surroundings=path_sources.named(job.surroundings),
         num_paths=job.num_paths,
         rates=tuple(float(rate) for rate in job.rate.split(",")),
         num_draws=job.seeds,
         num_scored=job.scored,
+        models=path_sources.named(job.model),
         methods={
             name: (recipes.path_title(name), recipes.path_method(name, job.size, job.num_paths)) for name in names
         },
@@ -67,21 +70,6 @@ def main(argv: list[str]) -> dict:
     if job.page:
         path_study.write_page(study, rows, job.page, command)
     print((job.out / "metrics.md").read_text())
-    return found
-
-
-def named(sources: list[str]) -> dict[str, str]:
-    """Name -> source of ``NAME=SOURCE``, or of a source that goes by the name of its folder or file.
-
-    Raises ValueError for two of one name.
-    """
-    found: dict[str, str] = {}
-    for source in sources:
-        name, _, path = source.rpartition("=")
-        name = name or Path(path).resolve().stem
-        if name in found:
-            raise ValueError(f"two sources are called {name!r}; name one of them with NAME=SOURCE")
-        found[name] = path
     return found
 
 

@@ -112,11 +112,18 @@ class DataConfig(Settings):
     )
 
 
-class PointsConfig(Settings):
-    """Measured receivers of one transmitter, for methods of paths."""
+class PointsScene(Settings):
+    """Measured receivers of one transmitter, and what stands around."""
 
-    file: str = Field("", description="table of measured receivers (raymap.data.path_file)")
+    file: str = Field(description="table of measured receivers (raymap.data.path_file)")
     surroundings: str = Field("", description="surfaces around (raymap.data.mesh_file), for methods that use a map")
+
+
+class PointsConfig(Settings):
+    """Measured receivers, for methods of paths: of one transmitter, or of many for methods that learn across scenes."""
+
+    scenes: tuple[PointsScene, ...] = Field(min_length=1, description="what is trained on")
+    unseen: tuple[PointsScene, ...] = Field((), description="what it is validated on instead of receivers kept")
     val_share: float = Field(0.15, ge=0, lt=1, description="share of the receivers kept for validation")
     batch_size: int = Field(4096, ge=4, description="receivers per step, over all workers together")
     hidden: float = Field(0.2, gt=0, lt=1, description="share of a step's receivers that is asked for")

@@ -40,6 +40,21 @@ def read(
     }
 
 
+def named(sources: list[str]) -> dict[str, str]:
+    """Name -> source of ``NAME=SOURCE``, or of a source that goes by the name of its folder or file.
+
+    Raises ValueError for two of one name.
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        name, _, path = source.rpartition("=")
+        name = name or Path(path).resolve().stem
+        if name in found:
+            raise ValueError(f"two sources are called {name!r}; name one of them with NAME=SOURCE")
+        found[name] = path
+    return found
+
+
 def _read(source: Path, num_paths: int, columns: Columns | None, split: str | None) -> dict[str, PathTable]:
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -113,9 +114,24 @@ class PathTable:
         }
         return replace(self, **kept)
 
+    def joined(self, other: PathTable) -> PathTable:
+        """The receivers of both, of one transmitter, in that order."""
+        names = [field.name for field in fields(self)]
+        apart = {"transmitter_m", "frequency_hz", "surroundings"}
+        both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in {*names} - apart}
+        return replace(self, **both)
+
     def within(self, surroundings: MeshScene | None) -> PathTable:
         """The same table, with these surfaces around."""
         return replace(self, surroundings=surroundings)
+
+    @staticmethod
+    def empty(transmitter_m: Sequence[float], frequency_hz: float, num_paths: int) -> PathTable:
+        """Of no receiver. Raises ValueError as the class."""
+        blank = np.zeros((0, num_paths))
+        return PathTable(
+            np.zeros((0, 3)), transmitter_m, frequency_hz, *(blank for _ in PARAMETERS), kind=blank, valid=blank
+        )
 
     @staticmethod
     def from_values(like: PathTable, receivers_m: np.ndarray, values: np.ndarray, **more: np.ndarray) -> PathTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +43,16 @@ def nearest(measured_m: np.ndarray, receivers_m: np.ndarray, num: int, *, others
     return np.pad(rows, [(0, 0), (0, num - rows.shape[1])], mode="edge").astype(np.int64)
 
 
-def batches(table: PathTable, batch_size: int, hidden: float, seed: int) -> Iterator[tuple[PathTable, PathTable]]:
-    """One pass over a table: (what is measured, what is asked for), every receiver asked for once.
+def cuts(table: PathTable, batch_size: int, hidden: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One pass over a table: rows of (what is measured, what is asked for), every receiver asked for once.
 
     The table is cut into neighbourhoods of at most ``batch_size`` receivers, so that memory does not grow with it, and
     each of those into parts of about a share ``hidden``, one of which is asked for while the others are seen. All that
-    is the same in every pass, so that what is computed of a batch can be kept; ``seed`` orders the batches. Raises
-    ValueError if there are fewer than two receivers on either side.
+    is the same every time, so that what is computed of a batch can be kept. Raises ValueError if there are fewer than
+    two receivers on either side.
     """
     num_parts = max(2, round(1 / hidden))
-    cut = []
+    found = []
     for rows in _neighbourhoods(table.receivers_m[:, :2], batch_size):
         part = np.random.default_rng(len(rows)).permutation(len(rows)) % num_parts
         if len(rows) < 2 * num_parts:
@@ -61,10 +60,8 @@ def batches(table: PathTable, batch_size: int, hidden: float, seed: int) -> Iter
                 f"{len(rows)} receivers with a share of {hidden:g} hidden are too few: it takes two to ask for and two "
                 f"to see in each of {num_parts} parts"
             )
-        cut += [(rows[part != number], rows[part == number]) for number in range(num_parts)]
-    for place in np.random.default_rng(seed).permutation(len(cut)):
-        seen, asked = cut[place]
-        yield table.take(seen), table.take(asked)
+        found += [(rows[part != number], rows[part == number]) for number in range(num_parts)]
+    return found
 
 
 def _neighbourhoods(places_m: np.ndarray, most: int) -> list[np.ndarray]:

@@ -56,25 +56,17 @@ def _quantiles(values: np.ndarray) -> dict[str, float | None]:
 
 
 def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
-    measured, made = told["measured"], told["map"]
-    x_m, y_m, z_m = told["transmitter_m"]
+    counted = "the nearest measured receivers" if told["measured"]["num_receivers"] else "the surfaces around"
     lines = [
         "# A map of paths from measurements", "",
         "Written by the command below; do not edit.", "",
         f"    {told['command']}", "",
         f"{told['hardware']}; commit {told['commit']}.", "",
-        f"Measured: {measured['num_paths']:,} paths at {measured['num_receivers']:,} receivers of the transmitter at "
-        f"({x_m:g}, {y_m:g}, {z_m:g}) m, {told['frequency_hz'] / units.HERTZ['GHz']:g} GHz; {measured['num_dark']:,} "
-        f"of the receivers have no path. By **{told['method']}**, in {told['seconds']:.1f} s, these become "
-        f"{made['num_paths']:,} paths at {made['num_receivers']:,} receivers, {made['num_dark']:,} of which have none.",
-        "",
-        f"{measured['num_on_map']:,} of the measured receivers are on the map and keep what was measured. "
-        f"{made['num_filled']:,} numbers that were not known of their paths are filled in, {made['num_unknown']:,} are "
-        f"still not known.", "",
+        *_what_of_what(told), "",
         "## Maps", "",
         "![maps of power, delay, number of paths and spreads](maps.png)", "",
         "Spreads are weighted by power: of the delay about its mean, of angles √(−2·ln R) with R the length of the "
-        "mean direction. How many paths there are, the nearest measured receivers say. Grey: no receiver, or no path. "
+        f"mean direction. How many paths there are, {counted} say. Grey: no receiver, or no path. "
         "Over all receivers, those without a path counted in the number of paths alone:", "",
         *markdown.table(["", "unit", "5 %", "median", "95 %"], [_row(*item) for item in told["quantities"].items()]),
         "",
@@ -92,6 +84,25 @@ def _markdown(told: Mapping[str, Any], points: Sequence[PathTable]) -> str:
     for number, point in enumerate(points, 1):
         lines += _point(f"point{number}", point, told["sounding"])
     return "\n".join(lines) + "\n"
+
+
+def _what_of_what(told: Mapping[str, Any]) -> list[str]:
+    measured, made = told["measured"], told["map"]
+    x_m, y_m, z_m = told["transmitter_m"]
+    transmitter = f"the transmitter at ({x_m:g}, {y_m:g}, {z_m:g}) m, {told['frequency_hz'] / units.HERTZ['GHz']:g} GHz"
+    of_which = (
+        f"{made['num_paths']:,} paths at {made['num_receivers']:,} receivers, {made['num_dark']:,} of which have none."
+    )
+    by = f"By **{told['method']}**, in {told['seconds']:.1f} s,"
+    if not measured["num_receivers"]:
+        return [f"Nothing is measured of {transmitter}. {by} what stands around tells of {of_which}"]
+    return [
+        f"Measured: {measured['num_paths']:,} paths at {measured['num_receivers']:,} receivers of {transmitter}; "
+        f"{measured['num_dark']:,} of the receivers have no path. {by} these become {of_which}", "",
+        f"{measured['num_on_map']:,} of the measured receivers are on the map and keep what was measured. "
+        f"{made['num_filled']:,} numbers that were not known of their paths are filled in, {made['num_unknown']:,} are "
+        f"still not known.",
+    ]  # fmt: skip
 
 
 def _row(name: str, values: Mapping[str, float | None]) -> list[str]:

@@ -121,16 +121,16 @@ def summarise(runs, reference: str | None = None) -> dict:
       both have (``intervals.clustered_ratio``); empty for the reference, and where it was not run
     - ``costs``: the median or most of every cost, None where none is told
 
-    Raises ValueError for missing columns, a rate outside (0, 1], a draw that a method has twice, and a reference
+    Raises ValueError for missing columns, a rate outside [0, 1], a draw that a method has twice, and a reference
     that is in no run.
     """
     table = frame(runs)
     missing = [name for name in ("rate", "seed") if name not in table]
     if missing:
         raise ValueError(f"runs have no column {', '.join(map(repr, missing))}")
-    wrong = table["rate"][~table["rate"].between(0, 1, inclusive="right")]
+    wrong = table["rate"][~table["rate"].between(0, 1)]
     if len(wrong):
-        raise ValueError(f"a sampling rate must lie in (0, 1], got {wrong.iloc[0]}")
+        raise ValueError(f"a sampling rate must lie in [0, 1], got {wrong.iloc[0]}")
     draw = ["scene", "rate", "method", "seed"]
     if table.duplicated(draw).any():
         raise ValueError(f"a draw is there twice: {table.loc[table.duplicated(draw), draw].iloc[0].to_dict()}")

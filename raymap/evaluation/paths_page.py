@@ -41,7 +41,7 @@ def write(page: Path, found: Mapping[str, Any], *, commit: str, hardware: str, c
     ``found["reference"]``: the method that ratios are to, or None. ``found["scenes"]``: name -> a dict with
 
     - ``about``: a sentence or more on the scene; ``data``: fingerprint of all that is scored
-    - ``runs``: a DataFrame with a row per sampling rate, method and draw: ``rate`` in (0, 1], ``method``, ``seed`` of
+    - ``runs``: a DataFrame with a row per sampling rate, method and draw: ``rate`` in [0, 1], ``method``, ``seed`` of
       the draw, the keys of ``path_metrics.scores`` and optionally those of ``path_metrics.COSTS``
     - optionally ``paper``: ``"S1"`` or ``"S2"``, the paper's scene of the same kind
     - optionally ``example``, one draw: ``rate``, the ``true`` PathTable and ``predicted``: method -> PathTable at the

@@ -26,37 +26,46 @@ def numbers(table: PathTable) -> np.ndarray:
     return np.stack([power, units.SPEED_OF_LIGHT_M_S * delay, zenith, np.cos(azimuth), np.sin(azimuth)], axis=-1)
 
 
-def to_table(found: np.ndarray, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
-    """The table of ``found`` (N, P, 5) as in :func:`numbers`, where P ranks were measured; NaN is filled.
+def straight(table: PathTable, receivers_m: np.ndarray) -> np.ndarray:
+    """(N, 5) of the straight way from receivers (N, 3) to the transmitter, in free space, as :func:`numbers`."""
+    ray_m = table.transmitter_m - receivers_m
+    level_m = np.hypot(ray_m[:, 0], ray_m[:, 1])
+    straight_m = np.linalg.norm(ray_m, axis=1)
+    azimuth_rad = np.arctan2(ray_m[:, 1], ray_m[:, 0])
+    loss_db = [units.free_space_loss_db(max(length, 0.1), table.frequency_hz) for length in straight_m]
+    return np.stack(
+        [-np.array(loss_db), straight_m, np.arctan2(level_m, ray_m[:, 2]), np.cos(azimuth_rad), np.sin(azimuth_rad)], 1
+    ).reshape(len(receivers_m), 5)
+
+
+def to_table(
+    found: np.ndarray, measured: PathTable, receivers_m: np.ndarray, valid: np.ndarray | None = None
+) -> PathTable:
+    """The table of ``found`` (N, P, 5) as in :func:`numbers`; NaN is filled.
+
+    ``valid``: (N, P), by default the ranks that were measured anywhere.
 
     A number that nobody knows at a rank is that of the rank before, of the first rank that of the line of sight. Powers
     above those of the rank before are lowered to them.
     """
-    found, tx_m = found.copy(), measured.transmitter_m
-    ray_m = tx_m - receivers_m
-    level_m = np.hypot(ray_m[:, 0], ray_m[:, 1])
-    straight_m = np.linalg.norm(ray_m, axis=1)
-    azimuth_rad = np.arctan2(ray_m[:, 1], ray_m[:, 0])
-    loss_db = [units.free_space_loss_db(max(length, 0.1), measured.frequency_hz) for length in straight_m]
-    before = np.stack(
-        [-np.array(loss_db), straight_m, np.arctan2(level_m, ray_m[:, 2]), np.cos(azimuth_rad), np.sin(azimuth_rad)], 1
-    ).reshape(len(receivers_m), 5)
+    found, before = found.copy(), straight(measured, receivers_m)
     for rank in range(found.shape[1]):
         before = found[:, rank] = np.where(np.isfinite(found[:, rank]), found[:, rank], before)
     power_db = np.minimum.accumulate(np.minimum(found[..., 0], 0.0), axis=1)
     delay_s = np.maximum(found[..., 1], 0.0) / units.SPEED_OF_LIGHT_M_S
     zenith_rad = np.clip(found[..., 2], 0.0, np.pi)
     values = np.stack([power_db, delay_s, zenith_rad, np.arctan2(found[..., 4], found[..., 3])], axis=-1)
-    valid = np.broadcast_to(measured.valid.any(0), found.shape[:2])
+    valid = np.broadcast_to(measured.valid.any(0), found.shape[:2]) if valid is None else valid
     return PathTable.from_values(measured, receivers_m, values, valid=valid)
 
 
-def by_rank(measured: PathTable, receivers_m: np.ndarray, fill) -> np.ndarray:
+def by_rank(measured: PathTable, receivers_m: np.ndarray, fill, given: np.ndarray | None = None) -> np.ndarray:
     """(N, P, 5) from ``fill(places (M, 3), values (M, C), receivers_m) -> (N, C)`` of every rank and parameter.
 
-    ``places``: the measured receivers which know the parameter at the rank. NaN where none does.
+    ``places``: the measured receivers which know the parameter at the rank. NaN where none does. ``given``: (M, P, 5),
+    by default the :func:`numbers` of the table.
     """
-    given = numbers(measured)
+    given = numbers(measured) if given is None else given
     found = np.full((len(receivers_m), *given.shape[1:]), np.nan)
     for rank in range(measured.num_paths):
         known = {name: np.isfinite(given[:, rank, columns[0]]) for name, columns in COLUMNS.items()}
@@ -67,12 +76,14 @@ def by_rank(measured: PathTable, receivers_m: np.ndarray, fill) -> np.ndarray:
     return found
 
 
-def inverse_distance(measured: PathTable, receivers_m: np.ndarray, num: int, besides: bool = False) -> np.ndarray:
+def inverse_distance(
+    measured: PathTable, receivers_m: np.ndarray, num: int, besides: bool = False, given: np.ndarray | None = None
+) -> np.ndarray:
     """(N, P, 5): means over the ``num`` nearest receivers that know a number, weighted by 1/distance².
 
     The vector of an azimuth is the shorter the less the receivers agree on it. ``besides``: a receiver at the very
     place is left out, as where measurements are told by their neighbours. Shepard, "A two-dimensional interpolation
-    function for irregularly-spaced data", ACM 1968.
+    function for irregularly-spaced data", ACM 1968. ``given``: as in :func:`by_rank`.
     """
     from scipy.spatial import cKDTree
 
@@ -84,7 +95,7 @@ def inverse_distance(measured: PathTable, receivers_m: np.ndarray, num: int, bes
         weight /= weight.sum(1, keepdims=True)
         return np.einsum("nk,nkc->nc", weight, values[rows])
 
-    return by_rank(measured, receivers_m, fill)
+    return by_rank(measured, receivers_m, fill, given)
 
 
 class NearestPaths(PathPredictor):

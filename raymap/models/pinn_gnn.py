@@ -18,19 +18,19 @@ from torch import Tensor, nn
 
 from raymap.config import ModelConfig
 from raymap.data import point_batch
-from raymap.data.path_table import PARAMETERS, PER_UNIT, UNKNOWN_KIND, PathTable
+from raymap.data.path_table import PER_UNIT, PathTable
 from raymap.data.point_batch import PointBatch
+from raymap.models import path_losses
 from raymap.models.path_predictor import PathPredictor
 from raymap.models.virtual_sources import VirtualSources
 from raymap.nn.point_nets import CoordinateNet, CoordinatePaths, Sage
-from raymap.physics import multipath, path_types
+from raymap.physics import multipath
 
 #: Receivers that are completed at a time.
 _CHUNK = 16_384
 #: Parts that measured receivers are cut into, so that each is predicted from the others.
 _FOLDS = 5
 _POWER, _DELAY, _ZENITH, _AZIMUTH = range(4)
-_TURN_DEG = 360.0
 
 
 class PinnGnn(PathPredictor):
@@ -116,7 +116,7 @@ class PinnGnn(PathPredictor):
         self.std.copy_(spread.square().nanmean(dim=(0, 1)).sqrt().nan_to_num(1.0).clamp_min(1e-2))
         if self.config.network != "pinn":
             with torch.no_grad():
-                error, known = self._error(self._base(table, batch.asked.receivers_m), batch.asked)
+                error, known = path_losses.error(self._base(table, batch.asked.receivers_m), batch.asked)
             rms = torch.where(known, error, torch.nan).square().nanmean(dim=(0, 1)).sqrt()
             self.missed.copy_(rms.nan_to_num(1.0).clamp_min(1e-2))
 
@@ -129,15 +129,13 @@ class PinnGnn(PathPredictor):
         if part == "pinn":
             return self._pinn_loss(batch)
         told = self._corrected(batch.measured, batch.asked.receivers_m)
-        error, known = self._error(told, batch.asked)
+        error, known = path_losses.error(told, batch.asked)
         loss = torch.where(known, error, 0.0).square().sum() / known.sum().clamp_min(1) / self.missed.square().mean()
         return {"loss": loss}
 
     def complete(self, measured: PathTable, receivers_m: np.ndarray) -> PathTable:
         self.require_measured(measured)
-        if measured.num_paths != self.config.num_paths:
-            made_for = f"this model was made for {self.config.num_paths}"
-            raise ValueError(f"{measured.num_paths} paths of a receiver are measured; {made_for}")
+        self.require_room(measured)
         receivers_m = np.asarray(receivers_m, np.float64)
         with torch.no_grad():
             heard = None if self.config.network == "pinn" else self._heard(measured)
@@ -171,7 +169,7 @@ class PinnGnn(PathPredictor):
         base = self._base_of_measured(measured)
         told = torch.zeros(*base.shape[:2], 8, device=base.device)
         if self.config.hears_measured:
-            error, known = self._error(base, measured)
+            error, known = path_losses.error(base, measured)
             told = torch.cat([torch.where(known, -error / self.missed, 0.0), known.float()], dim=-1)
         features = self._features(measured.receivers_m, base, told)
         neighbours = point_batch.nearest(
@@ -249,14 +247,6 @@ class PinnGnn(PathPredictor):
         known = values.isfinite()
         return torch.where(known[..., [0, 1, 2, 3, 3]], _on_the_circle(values), 0.0), known
 
-    def _error(self, told: Tensor, table: PathTable) -> tuple[Tensor, Tensor]:
-        """(N, P, 4) told − true [dB, ns, deg, deg], azimuths the short way round, and which are known."""
-        true = torch.from_numpy((table.values * PER_UNIT).astype(np.float32)).to(told.device)
-        known = true.isfinite()
-        error = torch.where(known, told - torch.where(known, true, 0.0), 0.0)
-        turned = torch.remainder(error[..., _AZIMUTH:] + _TURN_DEG / 2, _TURN_DEG) - _TURN_DEG / 2
-        return torch.cat([error[..., :_AZIMUTH], turned], dim=-1), known
-
     def _pinn_loss(self, batch: PointBatch) -> dict[str, Tensor]:
         tables, config = (batch.measured, batch.asked), self.config
         receivers_m = np.concatenate([table.receivers_m for table in tables])
@@ -265,55 +255,25 @@ class PinnGnn(PathPredictor):
         known = known[..., [0, 1, 2, 3, 3]]
         error = torch.where(known, found.values - self._scaled(values), 0.0)
         supervised = error.square().sum() / known.sum().clamp_min(1)
-        kind = torch.cat([_kinds(table) for table in tables]).to(values.device)
+        kind = torch.cat([path_losses.kinds(table) for table in tables]).to(values.device)
         mask = torch.from_numpy(np.concatenate([table.valid for table in tables])).to(values.device)
-        terms = self._physical(found, mask, receivers_m, batch.measured)
+        told = _off_the_circle(found.values * self.std + self.mean)
+        terms = path_losses.physical(told, found, mask, receivers_m, batch.measured)
         weights = (config.lambda_power, config.lambda_delay, config.lambda_angle, config.lambda_consistency)
         physics = multipath.physical(terms, weights)
         of_kinds = multipath.type_cross_entropy(found.kinds, kind, mask)
-        loss = supervised + self._grown(config.lambda_phy, batch) * physics
-        loss = loss + self._grown(config.lambda_type, batch) * of_kinds
+        loss = supervised + path_losses.grown(config.lambda_phy, batch.share_done) * physics
+        loss = loss + path_losses.grown(config.lambda_type, batch.share_done) * of_kinds
         return {"loss": loss, "supervised": supervised, "kinds": of_kinds, **terms._asdict()}
-
-    def _physical(
-        self, found: CoordinatePaths, mask: Tensor, receivers_m: np.ndarray, table: PathTable
-    ) -> multipath.Terms:
-        """The four terms of eq. 11 on what the PINN says, wherever there is a path."""
-        told = _off_the_circle(found.values * self.std + self.mean) / torch.from_numpy(PER_UNIT).to(self.mean)
-        power_db, delay_s, zenith_rad, azimuth_rad = told.unbind(-1)
-        probability = found.kinds.softmax(dim=-1)
-        place = (torch.from_numpy(receivers_m).to(self.mean), torch.from_numpy(table.transmitter_m).to(self.mean))
-        hz = table.frequency_hz
-        return multipath.Terms(
-            multipath.power(power_db, probability, *place, hz, mask),
-            multipath.delay(delay_s, probability, *place, mask),
-            multipath.angles(zenith_rad, azimuth_rad, probability, found.reflection, *place, mask),
-            multipath.consistency(power_db, delay_s, probability, *place, hz, mask),
-        )
-
-    @staticmethod
-    def _grown(ends: tuple[float, float], batch: PointBatch) -> float:
-        """A weight that grows with the share of training that is done (eq. 13)."""
-        return ends[0] + (ends[1] - ends[0]) * batch.share_done
 
     def validation_loss(self, batch: PointBatch) -> Tensor:
         """Mean square of what is told at the asked receivers, in dB, ns and degrees."""
         with torch.no_grad():
-            error, known = self._error(self._corrected(batch.measured, batch.asked.receivers_m), batch.asked)
-        return torch.where(known, error, 0.0).square().sum() / known.sum().clamp_min(1)
+            return path_losses.mean_square(self._corrected(batch.measured, batch.asked.receivers_m), batch.asked)
 
 
 #: States of measured receivers, of each network of the GNN: one tensor (M, width) before every layer.
 _Heard = list[list[Tensor]]
-
-
-def _kinds(table: PathTable) -> Tensor:
-    """(N, P) int64: the kinds of paths, where they are not known what physical rules take them for, else −1."""
-    told = torch.from_numpy(table.kind.astype(np.int64))
-    numbers = (torch.from_numpy(getattr(table, name).astype(np.float64)) for name in PARAMETERS)
-    place = (torch.from_numpy(table.receivers_m), torch.from_numpy(table.transmitter_m))
-    ruled = path_types.path_type_labels(*numbers, *place, table.frequency_hz, torch.from_numpy(table.valid))
-    return torch.where(told == UNKNOWN_KIND, ruled, told)
 
 
 def _on_the_circle(values: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from raymap.models.path_interpolation import COLUMNS, inverse_distance, numbers,
 from raymap.models.path_predictor import PathPredictor
 
 #: Neighbours of inverse distance weighting.
-_AROUND = 16
+AROUND = 16
 #: Measured receivers that say how far the consensus is to be trusted: most, and the least that can say.
 _MOST_ASKED, _LEAST_ASKED = 4000, 30
 
@@ -52,36 +53,51 @@ class VirtualSources(PathPredictor):
         """As in :class:`PathPredictor`. Raises ValueError if the map is to be used and ``measured`` has none."""
         self.require_measured(measured)
         receivers_m = np.ascontiguousarray(receivers_m, np.float64)
-        around = inverse_distance(measured, receivers_m, _AROUND)
+        around = self._around(measured, receivers_m)
         followed = follow(measured, self.config.num_neighbours, self.config.uses_map)
         if not followed.told.any() or not len(receivers_m):
-            return to_table(around, measured, receivers_m)
-        mean, likeliest = followed.vote(receivers_m)
-        agreed = likeliest
+            return to_table(around[0], measured, receivers_m)
+        agreed = followed.vote(receivers_m)
         if self.config.mode == "mean":
-            of_mean, of_likeliest = self._trust(measured, followed)
-            agreed = around + of_mean * (mean - around) + of_likeliest * (likeliest - around)
-        return to_table(np.where(np.isfinite(agreed), agreed, around), measured, receivers_m)
+            told = np.concatenate([agreed, around[1:]])
+            told = np.where(np.isfinite(told), told, around[0])
+            agreed = around[0] + np.einsum("knpc,kc->npc", told - around[0], self._trust(measured, followed))
+        else:
+            agreed = agreed[1]
+        return to_table(np.where(np.isfinite(agreed), agreed, around[0]), measured, receivers_m)
+
+    def _around(self, measured: PathTable, receivers_m: np.ndarray, besides: bool = False) -> np.ndarray:
+        """(K, N, P, 5) what is told by others than virtual sources; the first is told of where nobody knows more.
+
+        ``besides``: as in :func:`inverse_distance`.
+        """
+        return inverse_distance(measured, receivers_m, AROUND, besides)[None]
 
     def _trust(self, measured: PathTable, followed: FollowedPaths) -> np.ndarray:
-        """(2, 5) shares of the consensus' mean and of its likeliest, for every column, the same for all ranks.
+        """(K + 1, 5) shares of the consensus' mean, of its likeliest, and of what else :meth:`_around` tells but the
+        first, for every column, the same for all ranks.
 
-        Least squares at measured receivers, each told by the others alone; all of the mean where few can say.
+        Least squares at measured receivers, each told by the others alone; where few can say :meth:`_few`.
         """
         rows = np.flatnonzero(followed.told.any(1))
         rows = rows[np.linspace(0, len(rows) - 1, min(_MOST_ASKED, len(rows))).astype(int)]
         asked = measured.take(rows)
-        around = inverse_distance(measured, asked.receivers_m, _AROUND, besides=True)
-        ahead = followed.vote(asked.receivers_m, besides=rows) - around
-        missed = numbers(asked) - around
-        trust = np.zeros((2, missed.shape[-1]))
+        around = self._around(measured, asked.receivers_m, besides=True)
+        told = np.concatenate([followed.vote(asked.receivers_m, besides=rows), around[1:]]) - around[0]
+        missed = numbers(asked) - around[0]
+        trust = np.zeros((len(told), missed.shape[-1]))
         for columns in COLUMNS.values():
-            x, y = ahead[..., columns].reshape(2, -1), missed[..., columns].ravel()
+            x, y = told[..., columns].reshape(len(told), -1), missed[..., columns].ravel()
             known = np.isfinite(x).all(axis=0) & np.isfinite(y)
             x, y = x[:, known], y[known]
             can_say = len(y) >= _LEAST_ASKED * len(columns) and np.abs(x).max() > 1e-6
-            trust[:, columns] = (_shares(x, y) if can_say else np.array([1.0, 0.0]))[:, None]
+            trust[:, columns] = (_shares(x, y) if can_say else self._few(len(told)))[:, None]
         return trust
+
+    @staticmethod
+    def _few(num: int) -> np.ndarray:
+        """(num,) shares where few can say what they should be: all of the consensus' mean."""
+        return np.eye(num)[0]
 
     @property
     def network_calls(self) -> int:
@@ -89,12 +105,20 @@ class VirtualSources(PathPredictor):
 
 
 def _shares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(2,) a ≥ 0 with a₁ + a₂ ≤ 1 of the least |a₁x₁ + a₂x₂ − y|², for ``x`` (2, N) and ``y`` (N,)."""
-    from scipy.optimize import nnls
+    """(K,) a ≥ 0 with Σ a ≤ 1 of the least |Σ aₖxₖ − y|², for ``x`` (K, N) of few K and ``y`` (N,).
 
-    shares, _rest = nnls(x.T, y)
-    if shares.sum() <= 1.0:
-        return shares
-    apart = x[0] - x[1]
-    first = np.clip(apart @ (y - x[1]) / max(apart @ apart, 1e-12), 0.0, 1.0)
-    return np.array([first, 1.0 - first])
+    The least over all choices of who has a share at all and whether the shares fill 1, each by its normal equations.
+    """
+    square, product = x @ x.T, x @ y
+    shares, least = np.zeros(len(x)), 0.0
+    for num, filled in itertools.product(range(1, len(x) + 1), (False, True)):
+        for who in itertools.combinations(range(len(x)), num):
+            left, right = np.ones((num + 1, num + 1)), np.append(product[[*who]], 1.0)
+            left[:num, :num], left[num, num] = square[np.ix_(who, who)], 0.0
+            rows = slice(num + filled)
+            found = np.zeros(len(x))
+            found[[*who]] = np.linalg.lstsq(left[rows, rows], right[rows], rcond=None)[0][:num]
+            cost = found @ square @ found - 2 * found @ product
+            if cost < least and found.min() >= 0 and found.sum() <= 1 + 1e-9:
+                shares, least = found, cost
+    return shares

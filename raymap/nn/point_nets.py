@@ -92,6 +92,60 @@ class Sage(nn.Module):
         return state + self.dropout(F.silu(new))
 
 
+class SurveyedPaths(NamedTuple):
+    """What N receivers see of paths: ``values`` (N, P, 5), logits of ``kinds`` (N, P, 4) and ``there`` (N, P)."""
+
+    values: Tensor
+    kinds: Tensor
+    there: Tensor
+
+
+class SurveyNet(nn.Module):
+    """What a receiver sees around it (:mod:`raymap.propagation.environment`) to the paths there.
+
+    Circular convolutions over the horizontal directions, which elevations share; every rank of a path looks in the
+    directions that it chooses by a softmax, whose mean is where its azimuth starts from.
+    """
+
+    def __init__(
+        self, elevations_rad: list[float], num_azimuths: int, size: int, place: int, num_paths: int, width: int,
+        num_layers: int, dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        turn_rad = torch.arange(num_azimuths) * (2 * torch.pi / num_azimuths)
+        level = turn_rad.cos(), turn_rad.sin()
+        ways = torch.stack([torch.stack([*level, torch.full_like(turn_rad, up)], -1) for up in elevations_rad])
+        self.register_buffer("ways", ways, persistent=False)
+        self.place, self.first = nn.Linear(place, width), nn.Linear(size + 3, width)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, width, 5, padding=2, padding_mode="circular") for _ in range(num_layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.looks, self.sees = nn.Linear(width, num_paths), nn.Linear(width, width)
+        self.rank = nn.Parameter(torch.zeros(num_paths, 2 * width))
+        self.inner, self.outer = nn.Linear(2 * width, 2 * width), nn.Linear(2 * width, 2 * width)
+        self.out = nn.Linear(2 * width, 5)
+        self.kinds, self.there = nn.Linear(2 * width, 4), nn.Linear(2 * width, 1)
+
+    def forward(self, place: Tensor, around: Tensor) -> SurveyedPaths:
+        """The paths by scaled ``place`` (N, G) and ``around`` (N, E, A, C)."""
+        num, elevations, azimuths, _ = around.shape
+        here = F.silu(self.place(place))
+        state = torch.cat([around, self.ways.expand(num, -1, -1, -1)], dim=-1)
+        state = F.silu(self.first(state) + here[:, None, None])
+        state = state.flatten(0, 1).transpose(1, 2)
+        for layer in self.layers:
+            state = state + self.dropout(F.silu(layer(state)))
+        state = state.transpose(1, 2).reshape(num, elevations * azimuths, -1)
+        share = self.looks(state).softmax(dim=1).transpose(1, 2)
+        seen = torch.cat([share @ self.sees(state), here[:, None].expand(-1, share.shape[1], -1)], dim=2)
+        seen = F.silu(self.inner(seen) + self.rank)
+        seen = seen + F.silu(self.outer(seen))
+        values, looked = self.out(seen), share @ self.ways[..., :2].flatten(0, 1)
+        values = torch.cat([values[..., :3], values[..., 3:] + looked], dim=2)
+        return SurveyedPaths(values, self.kinds(seen), self.there(seen).squeeze(-1))
+
+
 def _edges(neighbours: Tensor) -> Tensor:
     """(2, N·k): from every neighbour to its point."""
     num, k = neighbours.shape

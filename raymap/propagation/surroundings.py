@@ -86,6 +86,10 @@ class Surroundings:
             ends_m[leg.rays[done]] = (leg.start_m + left_m[:, None] * leg.direction)[done]
         return ends_m
 
+    def free_m(self, start_m: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """(N,) how far rays (N, 3) of unit ``direction`` go until a surface, inf if there is none [m]."""
+        return self._first(start_m, direction)[1]
+
     def to_edge_m(self, places_m: np.ndarray) -> np.ndarray:
         """(N,) distances of places (N, 3) to the nearest edge at which two surfaces meet, inf without one [m]."""
         if self._edges is None or not len(places_m):

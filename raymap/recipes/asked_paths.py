@@ -28,6 +28,10 @@ class AskedPaths(Settings):
     surroundings: Path | None = Field(
         None, description=f"surfaces around, in the frame of the positions: {', '.join(mesh_file.ENDINGS)}"
     )
+    transmitter_m: tuple[float, float, float] | None = Field(
+        None, description="where nothing is measured: x, y, z of the transmitter [m], beside --surroundings"
+    )
+    frequency_hz: float | None = Field(None, gt=0, description="and its frequency [Hz]")
     transmitter: str | None = Field(None, description="which of a source of several transmitters")
     num_paths: int | None = Field(None, ge=1, description="paths at a receiver; default: the model's, or else 5")
     grid_m: float | None = Field(None, gt=0, description="places on a grid over what is measured, its spacing [m]")
@@ -37,8 +41,14 @@ class AskedPaths(Settings):
 
     def missing(self, option: str, places: Path | None) -> str | None:
         """What the command line lacks or says twice, None if nothing; ``option`` is the one that ``places`` are of."""
-        if self.measured is None:
-            return "--measured FILE or FOLDER is needed"
+        new = {name: getattr(self, name) for name in ("transmitter_m", "frequency_hz")}
+        if self.measured is None and (None in new.values() or self.surroundings is None):
+            return (
+                "--measured FILE or FOLDER is needed, or, for a model that needs nothing measured, --transmitter_m, "
+                "--frequency_hz and --surroundings"
+            )
+        if self.measured is not None and set(new.values()) != {None}:
+            return "--transmitter_m and --frequency_hz are for where nothing is measured; --measured tells its own"
         if (places is None) == (self.grid_m is None):
             return f"give --{option} FILE or FOLDER, or --grid_m SPACING: one of them"
         if (self.model is None) == (self.method is None):
@@ -68,11 +78,15 @@ class AskedPaths(Settings):
     def read(self, model: PathPredictor, places: Path | None) -> tuple[PathTable, np.ndarray]:
         """What is measured, and where paths are wanted, (N, 3) [m]: at ``places``, or else on the grid.
 
-        Raises ValueError for a transmitter that is not there, and as ``path_sources.read``.
+        Raises ValueError for a transmitter that is not there, and as ``path_maps.grid_over`` and ``path_sources.read``.
         """
         num_paths = self.num_paths or getattr(model.config, "num_paths", 5)
-        tables = path_sources.read(self.measured, num_paths, self.columns, surroundings=self.surroundings)
-        measured = self._table(tables, self.measured)
+        if self.measured is None:
+            around = mesh_file.read(self.surroundings, self.frequency_hz)
+            measured = PathTable.empty(self.transmitter_m, self.frequency_hz, num_paths).within(around)
+        else:
+            tables = path_sources.read(self.measured, num_paths, self.columns, surroundings=self.surroundings)
+            measured = self._table(tables, self.measured)
         if self.grid_m is not None:
             return measured, path_maps.grid_over(measured, self.grid_m, self.height_m)
         if places.is_file():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
-from raymap.config import DataConfig, PointsConfig, Run
+from raymap.config import DataConfig, PointsConfig, PointsScene, Run
 from raymap.data import mesh_file, path_file, point_batch, shards
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
@@ -82,7 +84,8 @@ class MapFeed:
         )  # fmt: skip
 
     def validation(self) -> Iterable[Any]:
-        return () if self.val is None else shards.batches(self.val, self.batch_size)
+        """The first four batches: enough to tell one checkpoint from another."""
+        return () if self.val is None else itertools.islice(shards.batches(self.val, self.batch_size), 4)
 
     def prepared(self, batch: Any, step: int, seed: int) -> Any:
         return batch.augment(torch.Generator().manual_seed(seed)) if self.data.augment else batch
@@ -105,27 +108,27 @@ def stream_options(run: Run, folder: Path) -> dict[str, Any]:
 
 
 class PointFeed:
-    """Measured receivers of one transmitter, of which some are hidden and asked for in every step.
+    """Measured receivers of a transmitter, or of several in turn, of which some are hidden and asked for in every step.
 
-    Every worker has the whole table, which is small beside what is computed of it, and hides receivers of its own.
+    Every worker has all tables, which are small beside what is computed of them, and an order of its own.
     """
 
     def __init__(self, run: Run, rank: int, world: int) -> None:
         self.data, self.rank, self.world = run.data, rank, world
         self.num_steps = run.optim.num_steps
-        table = path_file.read(run.data.file)
-        if run.data.surroundings:
-            table = table.within(mesh_file.read(run.data.surroundings, table.frequency_hz))
-        self.measured, self.kept = split(table, run.data.val_share, run.seed)
+        self.unseen = [_table(scene) for scene in run.data.unseen]
+        share = 0.0 if self.unseen else run.data.val_share
+        self.parts = [split(_table(scene), share, run.seed) for scene in run.data.scenes]
 
     @staticmethod
     def about(run: Run) -> dict[str, str]:
         """Tags that say what is trained on."""
-        with open(run.data.file, "rb") as file:
-            return {
-                "dataset_fingerprint": hashlib.file_digest(file, "sha256").hexdigest(),
-                "dataset": Path(file.name).name,
-            }
+        digest = hashlib.sha256()
+        for scene in run.data.scenes:
+            digest.update(Path(scene.file).read_bytes())
+        first, *others = (Path(scene.file).name for scene in run.data.scenes)
+        more = f" and {len(others)} more" if others else ""
+        return {"dataset_fingerprint": digest.hexdigest(), "dataset": first + more}
 
     @staticmethod
     def datasets(run: Run, folder: Path) -> dict[str, Any]:
@@ -136,22 +139,34 @@ class PointFeed:
         """Nothing to do."""
 
     def first_look(self, seed: int) -> Iterator[PointBatch]:
-        """The whole table in one batch."""
-        for seen, asked in point_batch.batches(self.measured, len(self.measured), self.data.hidden, seed):
-            yield PointBatch(seen, asked)
-            return
+        """Every table in one batch."""
+        for table, _kept in self.parts:
+            seen, asked = point_batch.cuts(table, len(table), self.data.hidden)[0]
+            yield PointBatch(table.take(seen), table.take(asked))
 
     def epoch(self, seed: int, drop_last: bool = False) -> Iterator[PointBatch]:
         size = self.data.batch_size // max(self.world, 1)
-        for seen, asked in point_batch.batches(self.measured, size, self.data.hidden, seed * self.world + self.rank):
-            yield PointBatch(seen, asked)
+        cuts = [(table, *cut) for table, _kept in self.parts for cut in point_batch.cuts(table, size, self.data.hidden)]
+        for number in np.random.default_rng(seed * self.world + self.rank).permutation(len(cuts)):
+            table, seen, asked = cuts[number]
+            yield PointBatch(table.take(seen), table.take(asked))
 
     def validation(self) -> Iterator[PointBatch]:
-        if len(self.kept):
-            yield PointBatch(self.measured, self.kept)
+        for table in self.unseen:
+            yield PointBatch(table.take(np.arange(0)), table)
+        for measured, kept in self.parts:
+            if len(kept):
+                yield PointBatch(measured, kept)
 
     def prepared(self, batch: PointBatch, step: int, seed: int) -> PointBatch:
         return replace(batch, share_done=step / max(1, self.num_steps))
+
+
+def _table(scene: PointsScene) -> PathTable:
+    table = path_file.read(scene.file)
+    if not scene.surroundings:
+        return table
+    return table.within(mesh_file.read(scene.surroundings, table.frequency_hz))
 
 
 def split(table: PathTable, share: float, seed: int) -> tuple[PathTable, PathTable]:

@@ -25,6 +25,7 @@ from raymap.evaluation.point_channel import Sounding
 from raymap.evaluation.receiver_drawing import Places
 from raymap.models import path_spread
 from raymap.models.path_predictor import PathPredictor
+from raymap.propagation import surroundings
 from raymap.runtime import track
 
 #: Receivers that a model is asked for at once.
@@ -39,19 +40,31 @@ _MOST_RECEIVERS = 20_000_000
 def grid_over(measured: PathTable, spacing_m: float, height_m: float | None = None) -> np.ndarray:
     """(N, 3) [m], row by row along x, a grid from the lowest x and y of what is measured until it covers the highest.
 
-    ``height_m``: z of all, by default the median of the measured. Raises ValueError for a spacing that is not positive
-    and for more than 20 million receivers.
+    ``height_m``: z of all, by default the median of the measured. Where nothing is measured the grid covers what stands
+    around, but for places that something is above, if that leaves any. Raises ValueError for a spacing that is not
+    positive, for more than 20 million receivers, and without a height, or surroundings, where nothing is measured.
     """
     if not spacing_m > 0:
         raise ValueError(f"grid_m must be positive, got {spacing_m}")
-    low, high = measured.receivers_m[:, :2].min(0), measured.receivers_m[:, :2].max(0)
+    if len(measured):
+        corners_m = measured.receivers_m
+    elif measured.surroundings is None:
+        raise ValueError("a grid covers what is measured or what stands around, and here is neither")
+    else:
+        corners_m = np.concatenate([mesh.vertices_m for mesh in measured.surroundings.meshes])
+    low, high = corners_m[:, :2].min(0), corners_m[:, :2].max(0)
     # A last line that is there but for rounding is not followed by another one.
     num_x, num_y = (math.ceil(steps - 1e-6) + 1 for steps in (high - low) / spacing_m)
     if num_x * num_y > _MOST_RECEIVERS:
         raise ValueError(f"grid_m {spacing_m:g} gives {num_x} x {num_y} receivers, at most {_MOST_RECEIVERS} are made")
     y_m, x_m = (part.ravel() * spacing_m for part in np.indices((num_y, num_x)))
     z_m = np.full(len(x_m), _height_m(measured) if height_m is None else height_m)
-    return np.stack([low[0] + x_m, low[1] + y_m, z_m], axis=1)
+    found = np.stack([low[0] + x_m, low[1] + y_m, z_m], axis=1)
+    if len(measured):
+        return found
+    up = np.broadcast_to([0.0, 0.0, 1.0], found.shape)
+    is_open = np.isinf(surroundings.of(measured.surroundings).free_m(found, up))
+    return found[is_open] if is_open.any() else found
 
 
 def places(at: Sequence[Sequence[float]], measured: PathTable, receivers_m: np.ndarray) -> np.ndarray:
@@ -76,27 +89,33 @@ def places(at: Sequence[Sequence[float]], measured: PathTable, receivers_m: np.n
 
 
 def _height_m(measured: PathTable) -> float:
+    if not len(measured):
+        raise ValueError("nothing is measured whose height receivers could have: give theirs (z, or height_m)")
     return float(np.median(measured.receivers_m[:, 2]))
 
 
 def complete(model: PathPredictor, measured: PathTable, receivers_m: np.ndarray, chunk: int = CHUNK) -> PathTable:
     """The paths at ``receivers_m`` (N, 3) [m]: as measured where it was measured, else as the model tells.
 
-    A model tells of a path at every rank; how many of them there are is :func:`as_many_as_around`. It is asked for
-    ``chunk`` receivers at a time. Raises ValueError for receivers of another shape or none, and as
-    :meth:`PathPredictor.complete`.
+    A model tells of a path at every rank; how many of them there are is :func:`as_many_as_around`, or where nothing is
+    measured what the model says of that, too. It is asked for ``chunk`` receivers at a time. Raises ValueError for
+    receivers of another shape or none, and as :meth:`PathPredictor.complete`.
     """
     receivers_m = np.asarray(receivers_m, np.float64)
     if receivers_m.ndim != 2 or receivers_m.shape[1] != 3 or not len(receivers_m):
         raise ValueError(f"receivers_m must be (N, 3) of at least one receiver, got {receivers_m.shape}")
-    model.require_measured(measured)
+    if model.needs_measured:
+        model.require_measured(measured)
     with torch.no_grad():
         parts = [
             model.complete(measured, receivers_m[start : start + chunk]) for start in range(0, len(receivers_m), chunk)
         ]
     names = ("receivers_m", *PARAMETERS, "kind", "valid")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return keep_measured(as_many_as_around(replace(parts[0], **joined), measured), measured)
+    table = replace(parts[0], **joined)
+    if not len(measured):
+        return replace(table, valid=table.valid & model.ranks(measured, receivers_m))
+    return keep_measured(as_many_as_around(table, measured), measured)
 
 
 def as_many_as_around(predicted: PathTable, measured: PathTable) -> PathTable:

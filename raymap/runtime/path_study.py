@@ -21,13 +21,24 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from raymap.config import ModelConfig, OptimConfig, PointsConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
+from raymap.config import (
+    ModelConfig,
+    OptimConfig,
+    PointsConfig,
+    PointsScene,
+    Run,
+    Settings,
+    Stage,
+    TrackingConfig,
+    WorkersConfig,
+)  # fmt: skip
 from raymap.data import mesh_file, parallel, path_file, path_sources, traces
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
 from raymap.data.schema import write_text
 from raymap.evaluation import path_metrics, paths_page
 from raymap.models import base
+from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import cluster, cost, track
 from raymap.runtime.train import fit
@@ -36,7 +47,7 @@ ROW_FILE = "row.json"
 
 
 class Trial(Settings):
-    """One method on one draw of one channel."""
+    """One method on one draw of one channel; ``trained``: the folder of its model, if it was trained before."""
 
     scene: str
     rate: float
@@ -45,6 +56,7 @@ class Trial(Settings):
     title: str
     model: SerializeAsAny[ModelConfig]
     optim: OptimConfig
+    trained: str = ""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -59,12 +71,15 @@ class PathStudy(Settings):
     columns: Columns | None = Field(None, description="of sources that are tables")
     surroundings: dict[str, str] = Field({}, description="name of a source -> file of the surfaces around")
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
-    rates: tuple[float, ...] = Field((0.1,), min_length=1, description="shares of the receivers that are measured")
+    rates: tuple[float, ...] = Field(
+        (0.1,), min_length=1, description="shares of the receivers that are measured; 0 for those who can without"
+    )
     num_draws: int = Field(5, ge=1, description="random draws of the measured receivers, seeds 0, 1, ...")
     num_scored: int | None = Field(
         None, ge=2, description="so many of the others are scored, drawn with the seed; default: all"
     )
     methods: dict[str, tuple[str, Stage[ModelConfig]]] = Field(description="name -> title, and how it is trained")
+    models: dict[str, str] = Field({}, description="title -> folder of a model that is trained already")
     out: str = Field(description="folder for trainings, rows and predictions")
 
     @model_validator(mode="after")
@@ -76,9 +91,19 @@ class PathStudy(Settings):
     @field_validator("rates")
     @classmethod
     def _are_shares(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        if wrong := [rate for rate in rates if not 0 < rate < 1]:
+        if wrong := [rate for rate in rates if not 0 <= rate < 1]:
             raise ValueError(f"a rate is a share of the receivers between 0 and 1, got {wrong[0]:g}")
         return rates
+
+    @property
+    def compared(self) -> dict[str, tuple[str, Stage[ModelConfig], str]]:
+        """Name -> title, settings, and folder if it is trained already: models first, then methods."""
+        models = {}
+        for title, folder in self.models.items():
+            weights = hashlib.sha256((Path(folder) / base.WEIGHTS_FILE).read_bytes()).hexdigest()
+            stage = Stage[ModelConfig](model=base.load(Path(folder)).config, optim=OptimConfig(num_steps=0))
+            models[f"model-{weights[:12]}"] = title, stage, str(Path(folder).resolve())
+        return models | {name: (*method, "") for name, method in self.methods.items()}
 
 
 def run(study: PathStudy) -> pd.DataFrame:
@@ -88,12 +113,16 @@ def run(study: PathStudy) -> pd.DataFrame:
     """
     scenes = _scenes(study)
     trials = [
-        Trial(scene=scene, rate=rate, seed=seed, method=method, title=title, model=stage.model, optim=stage.optim)
+        Trial(
+            scene=scene, rate=rate, seed=seed, method=method, title=title, model=stage.model, optim=stage.optim,
+            trained=trained,
+        )
         for scene in scenes
         for rate in study.rates
         for seed in range(study.num_draws)
-        for method, (title, stage) in study.methods.items()
-    ]
+        for method, (title, stage, trained) in study.compared.items()
+        if _can(stage.model, rate)
+    ]  # fmt: skip
     todo = [trial for trial in trials if not _is_done(study, trial)]
     print(f"[paths] {len(trials)} trials of {len(scenes)} scenes, {len(todo)} to run", flush=True)
     if todo:
@@ -103,6 +132,10 @@ def run(study: PathStudy) -> pd.DataFrame:
             print(f"[paths] {number}/{len(todo)} {row['done']}", flush=True)
     rows = [json.loads((folder_of(study, trial) / ROW_FILE).read_text()) for trial in trials]
     return pd.DataFrame(rows)
+
+
+def _can(model: ModelConfig, rate: float) -> bool:
+    return rate > 0 or not Predictor.classes[model.kind].needs_measured
 
 
 def _is_done(study: PathStudy, trial: Trial) -> bool:
@@ -130,12 +163,12 @@ def _scenes(study: PathStudy) -> dict[str, PathTable]:
 
 
 def draw(table: PathTable, rate: float, seed: int) -> tuple[PathTable, PathTable]:
-    """(measured, all others): a share of the receivers, drawn with the seed.
+    """(measured, all others): a share of the receivers, drawn with the seed; none of them at a rate of 0.
 
     Raises ValueError if one of the two would have fewer than two receivers.
     """
     num = round(rate * len(table))
-    if min(num, len(table) - num) < 2:
+    if rate > 0 and min(num, len(table) - num) < 2:
         raise ValueError(f"a rate of {rate:g} of {len(table)} receivers measures {num}; two must be, and two not")
     order = np.random.default_rng(seed).permutation(len(table))
     return table.take(np.sort(order[:num])), table.take(np.sort(order[num:]))
@@ -174,6 +207,8 @@ def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
 
 def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -> PathPredictor:
     """The method, trained on what is measured if it learns anything."""
+    if trial.trained:
+        return base.load(Path(trial.trained))
     model = base.build(trial.model)
     if not model.parts():
         return model.eval()
@@ -189,8 +224,8 @@ def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -
         fit(
             Run(
                 name=trial.method, storage=str(folder.parent), model=trial.model, optim=trial.optim,
-                data=PointsConfig(file=str(file), surroundings=surroundings), workers=WorkersConfig(num=0),
-                seed=trial.seed, tracking=_tracking(study),
+                data=PointsConfig(scenes=(PointsScene(file=str(file), surroundings=surroundings),)),
+                workers=WorkersConfig(num=0), seed=trial.seed, tracking=_tracking(study),
             )
         )
     )  # fmt: skip
@@ -206,7 +241,7 @@ def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -
 
     Ratios are to Kriging, if it is compared. A scene called S1 or S2 stands beside the paper's.
     """
-    titles = [title for title, _stage in study.methods.values()]
+    titles = [title for title, *_ in study.compared.values()]
     scenes = {}
     for scene, table in _scenes(study).items():
         runs = rows[rows["scene"] == scene].drop(columns=["scene", "num_scored"])
@@ -249,6 +284,8 @@ def _example(study: PathStudy, scene: str, table: PathTable) -> dict:
     rate = min(study.rates, key=lambda rate: abs(rate - 0.1))
     folder = Path(study.out).resolve() / scene / f"{rate:g}" / "0"
     predicted = {
-        title: path_file.read(folder / method / "predicted.parquet") for method, (title, _s) in study.methods.items()
+        title: path_file.read(folder / method / "predicted.parquet")
+        for method, (title, stage, _trained) in study.compared.items()
+        if _can(stage.model, rate)
     }
     return {"rate": rate, "true": _scored(study, table, rate, 0)[1], "predicted": predicted}

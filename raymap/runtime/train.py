@@ -218,6 +218,7 @@ class Trainer:
         self.feed = feeds.of(run, rank, world)
         self.watch = Stopwatch()
         self.step = self.epoch = self.batch_index = 0
+        self.is_resumed = False
         self.model = base.build(run.model).to(self.device)
         for part, folder in run.start_from.items():
             self.model.start_from(part, base.load(Path(folder)))
@@ -312,7 +313,7 @@ class Trainer:
         optim, progress = self.run.optim, Progress(self.run, self.step, self.rank, self.tracker)
         if self.step >= optim.num_steps:
             self.checkpoint({"step": self.step})
-        elif self.step == 0 and optim.keep == "best":
+        elif not self.is_resumed and optim.keep == "best":
             # What training must improve on.
             self.checkpoint({"step": 0, **self.validate()})
         batches = self.stream()
@@ -329,8 +330,8 @@ class Trainer:
         return {"step": self.step, "loss": progress.loss, "seconds": progress.seconds}
 
     @torch.no_grad()
-    def validate(self, max_batches: int = 4) -> dict[str, float]:
-        """Mean loss of the EMA weights on the first validation batches, under fixed noise; rank 0's answer counts."""
+    def validate(self) -> dict[str, float]:
+        """Mean loss of the EMA weights on the validation batches, under fixed noise; rank 0's answer counts."""
         if self.rank != 0 or not self.optimizers:
             return {}
         total, count = 0.0, 0
@@ -341,8 +342,6 @@ class Trainer:
                 with self.autocast():
                     total += float(self.ema.module.validation_loss(batch.to(self.device)))
                 count += 1
-                if count == max_batches:
-                    break
         return {"val_loss": total / count} if count else {}
 
     def checkpoint(self, metrics: dict) -> None:
@@ -365,6 +364,7 @@ class Trainer:
 
     def restore(self, folder: Path) -> None:
         """Continue from a checkpoint; the place within an epoch carries over if the number of workers is the same."""
+        self.is_resumed = True
         state = torch.load(folder / STATE_FILE, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])

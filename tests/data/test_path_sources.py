@@ -150,3 +150,9 @@ def test_the_document_s_example_works(tmp_path, monkeypatch):
     np.testing.assert_allclose(np.degrees(table.zenith_rad[0, :2]), [86.5, 88], atol=1e-4)
     assert np.isnan(table.zenith_rad[1, 0]) and table.power_db[1, 0] == -135
     assert_same(path_file.read("walk.parquet", num_paths=5), table)
+
+
+def test_sources_have_names_that_differ():
+    assert path_sources.named(["S1=runs/s1", "runs/s2"]) == {"S1": "runs/s1", "s2": "runs/s2"}
+    with pytest.raises(ValueError, match="two sources are called 's1'"):
+        path_sources.named(["runs/s1", "other/s1"])

@@ -5,11 +5,13 @@ import pytest
 
 from raymap import recipes
 from raymap.config import ModelConfig
-from raymap.data import path_file
+from raymap.data import mesh_file, path_file
 from raymap.data.path_table import PARAMETERS, PathTable
 from raymap.evaluation import path_maps
 from raymap.models import base
 from raymap.models.pinn_gnn import PinnGnn
+from raymap.models.scene_paths import ScenePaths
+from raymap.propagation import meshes
 
 
 @pytest.fixture
@@ -166,3 +168,37 @@ def test_one_of_several_transmitters_is_named(job, tmp_path, no_pictures):
         job.main(asked)
     found = job.main([*asked, "--transmitter", "two/1"])
     assert found["transmitter_m"] == [5.0, 0.0, 9.0] and found["quantities"]["power_db"]["high"] < -120
+
+
+@pytest.fixture
+def unmeasured(tmp_path):
+    """A model that needs nothing measured, untrained, and the options that tell it of a courtyard with a hut in it."""
+    base.save(base.build(ScenePaths.Config(num_paths=2, width=8, num_layers=1)), tmp_path / "model")
+    floor = meshes.Mesh("floor", [[0, 0, 0], [20, 0, 0], [20, 12, 0], [0, 12, 0]], [(0, 1, 2), (0, 2, 3)])
+    roof = meshes.Mesh("roof", [[4, 4, 3], [8, 4, 3], [8, 8, 3], [4, 8, 3]], [(0, 1, 2), (0, 2, 3)])
+    mesh_file.write(tmp_path / "yard.ply", meshes.MeshScene("yard", (floor, roof), 3.5e9))
+    return [
+        "--model", str(tmp_path / "model"), "--surroundings", str(tmp_path / "yard.ply"),
+        "--transmitter_m", "[15,6,10]", "--frequency_hz", "3.5e9", "--grid_m", "2", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+
+
+def test_a_map_alone_is_enough_for_a_model_that_needs_nothing_measured(job, unmeasured, tmp_path, no_pictures):
+    found = job.main([*unmeasured, "--height_m", "1.5"])
+    places_m = path_file.positions(tmp_path / "out/paths.parquet")
+    # 11 x 7 places on the grid, of which three by three have a roof above them, those on its rim included or not.
+    assert 11 * 7 - 9 <= len(places_m) <= 11 * 7 - 1 and (places_m[:, 2] == 1.5).all()
+    assert found["measured"]["num_receivers"] == 0 and found["transmitter_m"] == [15.0, 6.0, 10.0]
+    assert "Nothing is measured of the transmitter at (15, 6, 10) m" in (tmp_path / "out/report.md").read_text()
+
+
+def test_what_is_missing_where_nothing_is_measured_is_named(job, unmeasured, measured):
+    with pytest.raises(ValueError, match="height_m"):
+        job.main(unmeasured)
+    with pytest.raises(SystemExit, match="--transmitter_m, --frequency_hz and --surroundings"):
+        job.main(unmeasured[:4] + unmeasured[6:])
+    with pytest.raises(SystemExit, match="--measured tells its own"):
+        job.main([*unmeasured, "--measured", measured])
+    method = ["--method", "virtual_sources_map", *unmeasured[2:], "--height_m", "1.5"]
+    with pytest.raises(ValueError, match="none has a path of known power"):
+        job.main(method)

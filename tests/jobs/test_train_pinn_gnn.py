@@ -46,12 +46,6 @@ def test_methods_are_trained_side_by_side_scored_and_written_once(job, tmp_path,
     assert "6 trials of 1 scenes, 0 to run" in capsys.readouterr().out
 
 
-def test_sources_have_names_that_differ(job):
-    assert job.named(["S1=runs/s1", "runs/s2"]) == {"S1": "runs/s1", "s2": "runs/s2"}
-    with pytest.raises(ValueError, match="two sources are called 's1'"):
-        job.named(["runs/s1", "other/s1"])
-
-
 def test_nothing_to_complete_is_said(job):
     with pytest.raises(SystemExit, match="--data names"):
         job.main([])

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
-from raymap.models.pinn_gnn import PinnGnn, _kinds
+from raymap.models import path_losses
+from raymap.models.pinn_gnn import PinnGnn
 from raymap.propagation import meshes
 from raymap.recipes.pinn_gnn import PATH_METHODS, PUBLISHED
 
@@ -95,11 +96,10 @@ def test_what_is_not_known_asks_for_nothing():
 
 
 def test_azimuths_are_corrected_the_short_way_round():
-    model = PinnGnn(OURS)
     table = batch().asked
     told = torch.from_numpy(table.values.astype(np.float32)) * torch.tensor([1.0, 1e9, 57.29578, 57.29578])
     told[..., 3] += 350.0
-    error, known = model._error(told, table)
+    error, known = path_losses.error(told, table)
     assert known.all()
     torch.testing.assert_close(error[..., 3], torch.full_like(error[..., 3], -10.0), atol=1e-3, rtol=0)
     torch.testing.assert_close(error[..., :3], torch.zeros_like(error[..., :3]), atol=1e-2, rtol=0)
@@ -131,6 +131,6 @@ def test_kinds_that_are_not_known_are_told_by_physical_rules():
     table = room()
     hidden = replace(table, kind=np.full_like(table.kind, -1))
     # A line of sight and a mirror image are what the rules take them for.
-    assert torch.equal(_kinds(hidden), _kinds(table)) and set(table.kind[0]) == {0, 1}
+    assert torch.equal(path_losses.kinds(hidden), path_losses.kinds(table)) and set(table.kind[0]) == {0, 1}
     kept = replace(table, kind=np.full_like(table.kind, 2))
-    assert (_kinds(kept) == 2).all()
+    assert (path_losses.kinds(kept) == 2).all()

@@ -6,6 +6,8 @@ import pytest
 from raymap import recipes
 from raymap.data import mesh_file, path_file
 from raymap.data.path_table import PathTable
+from raymap.models import base
+from raymap.models.scene_paths import ScenePaths
 from raymap.propagation import meshes
 from raymap.runtime import path_study
 from raymap.runtime.path_study import PathStudy, Trial
@@ -148,3 +150,32 @@ def test_scores_depend_on_what_stands_around():
     assert path_study._fingerprint(table(), None) == path_study._fingerprint(table(), None)
     others = {path_study._fingerprint(*given) for given in ((table(), None), (around, None), (around, 9))}
     assert len(others) == 3
+
+
+def walled(folder):
+    """The square within walls that hide nothing, and a study of it by a model that needs nothing measured."""
+    around = meshes.room((100.0, 100.0, 30.0), 3.5e9)
+    mesh_file.write(folder / "around.ply", around)
+    base.save(base.build(ScenePaths.Config(num_paths=1, width=8, num_layers=1)), folder / "model")
+    return study(
+        folder, surroundings={"square": str(folder / "around.ply")}, models={"Learned": str(folder / "model")},
+        rates=(0.0, 0.25),
+    )  # fmt: skip
+
+
+def test_a_model_that_is_trained_already_is_compared_and_without_measurements_alone(tmp_path, ray_local):
+    chosen = walled(tmp_path)
+    rows = path_study.run(chosen)
+    assert set(rows[rows["rate"] == 0]["method"]) == {"Learned"}
+    assert set(rows[rows["rate"] == 0.25]["method"]) == {"Learned", "Nearest receiver"}
+    assert (rows["fit_s"] < 5).all() and not [*(tmp_path / "out").glob("square/*/*/model-*/model")]
+    found = path_study.write_page(chosen, rows, tmp_path / "page.md", "command")
+    assert list(found["scenes"]["square"]["rates"]) == ["0", "0.25"]
+    assert "### 0 % measured" in (tmp_path / "page.md").read_text()
+
+
+def test_other_weights_are_another_method(tmp_path):
+    chosen = walled(tmp_path)
+    [name, *_] = chosen.compared
+    base.save(base.build(ScenePaths.Config(num_paths=1, width=8, num_layers=1)), tmp_path / "model")
+    assert name not in chosen.compared
