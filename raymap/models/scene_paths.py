@@ -52,7 +52,7 @@ class ScenePaths(VirtualSources):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._seen: dict[int, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         num = config.num_paths
         self.net = SurveyNet(
             list(environment.ELEVATIONS_RAD), environment.NUM_AZIMUTHS, environment.NUM_AROUND, environment.NUM_PLACE,
@@ -107,7 +107,7 @@ class ScenePaths(VirtualSources):
 
     def _kept(self, table: PathTable) -> tuple[Tensor, Tensor, Tensor]:
         """:meth:`_looked_at`, which is the same in every pass over the data and computed in the first."""
-        key = hash((table.receivers_m.tobytes(), table.transmitter_m.tobytes()))
+        key = hash((table.receivers_m.tobytes(), table.transmitter_m.tobytes(), id(table.surroundings)))
         if key not in self._seen:
             self._seen[key] = self._looked_at(table)
         return tuple(array.to(self.of_mean.device) for array in self._seen[key])

@@ -1,5 +1,6 @@
 """Virtual sources: exact where images and scatterers are, kinds told by neighbours, and what is left to means."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from raymap import units
 from raymap.data.path_table import PathTable
 from raymap.models.followed_paths import follow
 from raymap.models.path_interpolation import NearestPaths, inverse_distance, numbers
-from raymap.models.virtual_sources import VirtualSources
+from raymap.models.virtual_sources import VirtualSources, _shares
 from raymap.physics import agreement, consensus
 from raymap.physics.virtual_sources import directions
 from raymap.propagation import meshes
@@ -194,3 +195,17 @@ def test_a_group_is_listed_once_and_where_a_list_is_full_it_is_not_known():
     power_db, told = np.array([[-80.0, -85]] * 2), np.array([[True, True], [True, False]])
     listed = agreement.listed(groups, direction, length_m, power_db, told, told.all(1))
     assert listed[:, :3].tolist() == [[1, 0, -1], [1, 0, 0]] and (listed[:, 3:] == -1).all()
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4])
+def test_shares_are_those_of_least_squares_among_all_that_sum_to_one_at_most(num):
+    rng = np.random.default_rng(num)
+    x = rng.normal(size=(num, 500)) * 10.0 ** rng.uniform(-2, 2)
+    steps = [share for share in itertools.product(np.linspace(0, 1, 21), repeat=num) if sum(share) <= 1 + 1e-9]
+    for whole in (0.4, 1.0, 1.7):
+        y = whole * rng.dirichlet(np.ones(num)) @ x + rng.normal(size=500) * x.std()
+        shares = _shares(x, y)
+        assert (shares >= 0).all() and shares.sum() <= 1 + 1e-6
+        square = np.square(shares @ x - y).sum()
+        assert all(square <= np.square(share @ x - y).sum() * (1 + 1e-9) for share in np.array(steps))
+    assert np.allclose(_shares(x, x[0]), np.eye(num)[0], atol=1e-6)
