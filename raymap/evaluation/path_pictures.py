@@ -69,11 +69,12 @@ def first_path_maps(true: PathTable, predicted: PathTable) -> bytes:
 
     Receivers on a grid along x and y become its cells, others dots; x grows to the right and y downwards [m], as in all
     our maps. A parameter has one scale for both, that of the true values but their last 0.5 % at either end, and the
-    error one that is symmetric about zero and holds 98 %. Grey: no receiver, or no path. A star is the transmitter,
+    error one that is symmetric about zero and holds 98 %. Grey: no receiver or true path. A star is the transmitter,
     if it is among the receivers. PNG bytes. Raises ValueError as ``path_metrics.errors``.
     """
+    known, told = in_units(true)[:, 0], in_units(predicted)[:, 0]
     rows = {
-        "true": in_units(true)[:, 0], "predicted": in_units(predicted)[:, 0],
+        "true": known, "predicted": np.where(np.isfinite(known), told, np.nan),
         "predicted − true": errors(true, predicted)[:, 0],
     }  # fmt: skip
     place = Places(true.receivers_m, true.transmitter_m)

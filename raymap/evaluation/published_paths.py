@@ -26,6 +26,8 @@ METHODS = {
     "PINN-only": {"S1": (101.5289, 10.0762, 0.0223), "S2": (512.6815, 22.6425, 0.1281)},
     "PINN-GNN": {"S1": (82.7230, 9.0952, 0.0181), "S2": (330.9934, 18.1932, 0.0724)},
 }
+#: What goes here by the paper's name for its method: the same networks, or where they were not run ours.
+_SAME = ("pinn-gnn-as-published", "pinn-gnn")
 _RATE = "0.1"
 _SCORES = {"mse": 2, "rmse": 2, "nmse": 4}
 
@@ -34,8 +36,9 @@ def lines(scenes: Mapping[str, Mapping], reference: str | None) -> list[str]:
     """Markdown, a chapter: both tables, left as the paper prints them and right what was measured here.
 
     ``scenes``: those of ``paths_page.write``, of which one counts if its ``paper`` is ``"S1"`` or ``"S2"``;
-    ``reference``: the method that ``ratios`` are to. Methods go by their name, in any case, with ``-`` or ``_``. Empty
-    if no scene counts.
+    ``reference``: the method that ``ratios`` are to. Methods go by their name, in any case, with ``-``, ``_`` or a
+    blank; PINN-GNN by that of the published networks. Those that the paper does not have follow. Empty if no scene
+    counts.
     """
     kept = {name: scene for name, scene in scenes.items() if scene["paper"]}
     if not kept:
@@ -68,19 +71,18 @@ def _heads(printed: str, here: str) -> list[str]:
 
 
 def _method_rows(name: str, scene: Mapping) -> list[list[str]]:
-    found = _by_name(scene["rates"].get(_RATE, {}))
-    rows = []
+    methods = scene["rates"].get(_RATE, {})
+    rows, others = [], dict(methods)
     for method, printed in METHODS.items():
         mse, rmse, nmse = printed[scene["paper"]]
-        here = found.get(_key(method))
         told = [f"{mse:.2f}", f"{mse / METHODS['Kriging'][scene['paper']][0]:.2f}", f"{rmse:.2f}", f"{nmse:.4f}"]
-        ratio = here and here["ratios"].get("all/mixed/mse")
-        rows.append([name, method, *told, *_here(here, interval(ratio, 2) if ratio else "–")])
-    return rows
+        title = _same(method, methods)
+        rows.append([name, method, *told, *_here(others.pop(title, None))])
+    return rows + [[name, f"*{title}*", *["–"] * 4, *_here(found)] for title, found in others.items()]
 
 
 def _rate_rows(name: str, scene: Mapping) -> list[list[str]]:
-    here = {rate: _by_name(methods).get(_key("PINN-GNN")) for rate, methods in scene["rates"].items()}
+    here = {rate: methods.get(_same("PINN-GNN", methods)) for rate, methods in scene["rates"].items()}
     least = next(iter(RATES))
     rows = []
     for rate, printed in RATES.items():
@@ -91,10 +93,13 @@ def _rate_rows(name: str, scene: Mapping) -> list[list[str]]:
     return rows
 
 
-def _here(found: Mapping | None, ratio: str) -> list[str]:
-    """MSE, ratio, RMSE and NMSE of a method, dashes where it was not run."""
+def _here(found: Mapping | None, ratio: str | None = None) -> list[str]:
+    """MSE, ratio (by default to the reference), RMSE and NMSE of a method, dashes where it was not run."""
     if found is None:
         return ["–"] * 4
+    if ratio is None:
+        told = found["ratios"].get("all/mixed/mse")
+        ratio = interval(told, 2) if told else "–"
     cells = [interval(found["scores"][f"all/mixed/{score}"], digits) for score, digits in _SCORES.items()]
     return [cells[0], ratio, *cells[1:]]
 
@@ -103,9 +108,12 @@ def _mse(found: Mapping) -> float:
     return found["scores"]["all/mixed/mse"]["mean"]
 
 
-def _by_name(methods: Mapping[str, Mapping]) -> dict[str, Mapping]:
-    return {_key(name): found for name, found in methods.items()}
+def _same(method: str, methods: Mapping[str, Mapping]) -> str | None:
+    """What the paper's ``method`` is called among those that were run here, None if it was not."""
+    titles = {_key(title): title for title in methods}
+    keys = _SAME if _key(method) == _SAME[-1] else (_key(method),)
+    return next((titles[key] for key in keys if key in titles), None)
 
 
 def _key(method: str) -> str:
-    return method.lower().replace("_", "-")
+    return method.lower().replace("_", "-").replace(" ", "-")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.colors import Normalize
+from scipy.ndimage import distance_transform_edt
 
 from raymap.evaluation.drawing import MUTED, STAR
 
 #: Where there is no receiver, and where its number is not known.
 EMPTY = "#c9cdd2"
+#: A smaller share of cells than this is too sparse to be seen as a map.
+_SPARSE = 0.25
 
 
 class Places:
@@ -36,11 +39,15 @@ class Places:
         self.width_m, self.height_m = self.high - self.low
 
     def draw(self, axis, values: np.ndarray, colormap, norm: Normalize) -> None:
-        """``values``: (N,), NaN is grey; a star is the transmitter, if it is among the receivers."""
+        """``values``: (N,), NaN is grey; a star is the transmitter, if it is among the receivers.
+
+        Where receivers are in few of the cells, those around them have their colour.
+        """
         axis.set_facecolor(EMPTY)
         if self.cells is not None:
             image = np.full(self.shape[::-1], np.nan)
             image[self.cells[:, 1], self.cells[:, 0]] = values
+            image = self._spread(image)
             extent = (self.low[0], self.high[0], self.high[1], self.low[1])
             axis.imshow(np.ma.masked_invalid(image), cmap=colormap, norm=norm, extent=extent, interpolation="nearest")
         else:
@@ -54,6 +61,16 @@ class Places:
             spine.set(linewidth=0.5, color=MUTED)
         if (self.tx_m >= self.low).all() and (self.tx_m <= self.high).all():
             axis.plot(*self.tx_m, "*", **STAR)
+
+    def _spread(self, image: np.ndarray) -> np.ndarray:
+        """``image`` (H, W) with the number of the nearest receiver in cells near one, where few cells have one."""
+        filled = len(self.cells) / image.size
+        if filled > _SPARSE:
+            return image
+        is_empty = np.ones(image.shape, bool)
+        is_empty[self.cells[:, 1], self.cells[:, 0]] = False
+        away, nearest = distance_transform_edt(is_empty, return_indices=True)
+        return np.where(away <= 0.5 / np.sqrt(filled), image[tuple(nearest)], np.nan)
 
 
 def _step_m(along: np.ndarray) -> float | None:

@@ -275,7 +275,7 @@ def _about(table: PathTable, num_scored: int | None) -> str:
         f"{len(table):,} receivers on {width_m:.0f} x {depth_m:.0f} m, {100 * reached:.1f} % of them reached, by "
         f"{table.valid.sum() / max(1, table.valid.any(axis=1).sum()):.1f} paths on average; "
         f"{table.frequency_hz / 1e9:g} GHz, transmitter {table.transmitter_m[2]:g} m high."
-        + (f" Of the others {num_scored:,} are scored, drawn anew for every draw." if num_scored else "")
+        + (f" Of the others at most {num_scored:,} are scored, drawn anew for every draw." if num_scored else "")
     )
 
 
