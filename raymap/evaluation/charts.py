@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from raymap.evaluation.drawing import DPI, INK, MARKERS, MUTED, SERIES, plain, png
+from raymap.evaluation.drawing import DPI, INK, MUTED, SERIES, marked, plain, png
 from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.summary import column, frame
 
@@ -161,8 +161,8 @@ def error_profiles(
     axes[0].set_ylabel(label)
     lines = {line.get_label(): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
     axes[-1].legend(
-        handles=[*lines.values()], loc="center left", bbox_to_anchor=(1.03, 0.5), frameon=False, handlelength=1.6,
-        fontsize=8.5,
+        handles=[*lines.values()], loc="center left", bbox_to_anchor=(1.0, 0.5), borderaxespad=1.2, frameon=False,
+        handlelength=1.6, fontsize=8.5,
     )  # fmt: skip
     return png(axes[0].figure)
 
@@ -185,7 +185,7 @@ def _profile(axis, scores: Sequence[Mapping | None], name: str, index: int, num:
         return
     line = _line(index)
     means = [score["mean"] for _, score in points]
-    line |= {"marker": MARKERS[index % len(MARKERS)], "markersize": 4.5, "mew": 0, "linewidth": 1.6}
+    line |= {**marked(index), "markersize": 4.5, "linewidth": 1.6}
     axis.plot([x for x, _ in points], means, label=plain(name), **line)
     for x, score in points:
         if score["low"] is not None:

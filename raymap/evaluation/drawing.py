@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -20,6 +21,15 @@ SERIES = ("#0b6e99", "#d1495b", "#2e8b57", "#b8860b", "#7b4fa3", "#3a3f47", "#e0
 #: Of the methods, in the order of SERIES: lines that cross stay apart without their colours.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 STAR = {"color": "#ffffff", "mec": "#111111", "mew": 0.8, "markersize": 9.5, "clip_on": False}
+
+
+def marked(index: int) -> dict[str, Any]:
+    """Colour and marker of a method's line by its place among the methods; hollow where colours begin again."""
+    color, is_again = SERIES[index % len(SERIES)], index // len(SERIES) % 2 == 1
+    marker = {"marker": MARKERS[index % len(MARKERS)], "mfc": "white" if is_again else color, "mec": color}
+    return {"color": color, **marker, "mew": 1.3 if is_again else 0.0}
+
+
 _PAPER = LinearSegmentedColormap.from_list("paper", ["#f6f5f1", "#f6f5f1"])
 _OUTLINE = LinearSegmentedColormap.from_list("outline", ["#f6f5f1", "#7aa6b8", "#0b3c5d"])
 COLORMAP = {"building": _PAPER, "outline": _OUTLINE, "gain": colormaps["inferno"], "error": colormaps["RdBu_r"]}

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator
 
 from raymap.data.path_table import PathTable
 from raymap.evaluation import charts
-from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, plain, png, small
+from raymap.evaluation.drawing import COLORMAP, DPI, INK, MARKERS, MUTED, SERIES, marked, plain, png, small
 from raymap.evaluation.path_metrics import UNITS, errors, in_units
 from raymap.evaluation.receiver_drawing import EMPTY, Places
 
@@ -186,8 +186,8 @@ def _curve(axis, values: np.ndarray, number: int, name: str) -> None:
     share = np.linspace(0, 1, 1001)
     at = np.quantile(values, share)
     axis.plot(
-        at, share, color=SERIES[number % len(SERIES)], linestyle=_DASHES[number % len(_DASHES)], linewidth=1.5,
-        marker=MARKERS[number % len(MARKERS)], markersize=5, mew=0, markevery=[500, 900], label=plain(name),
+        at, share, linestyle=_DASHES[number % len(_DASHES)], linewidth=1.5, markersize=5, markevery=[500, 900],
+        label=plain(name), **marked(number),
     )  # fmt: skip
 
 
