@@ -22,7 +22,7 @@ from pydantic import Field
 from raymap.config import Settings, from_command_line
 from raymap.data import schema, shards, sources
 from raymap.data.sources import Counts, MapPlan
-from raymap.runtime import cluster, track
+from raymap.runtime import cluster, provenance
 
 _SIDE_M = 256.0
 _MILLION = 1_000_000
@@ -139,7 +139,8 @@ def main(argv: Sequence[str]) -> dict:
     seconds = {num: speed_up(num, job.num_scaled) for num in job.workers}
     for num, taken in seconds.items():
         print(f"{num} workers: {taken:.1f} s, {seconds[job.workers[0]] / taken:.2f} times the first")
-    found = {"hardware": track.hardware(), "commit": track.git_commit(), "rates": rows + traced, "million": largest,
+    found = {"hardware": provenance.hardware(), "commit": provenance.git_commit(), "rates": rows + traced,
+             "million": largest,
              "workers_s": {str(num): taken for num, taken in seconds.items()}}  # fmt: skip
     if job.out:
         job.out.write_text(json.dumps(found, indent=2) + "\n")

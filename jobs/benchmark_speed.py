@@ -28,9 +28,9 @@ from raymap.data.columns import from_scenes
 from raymap.data.sources import Counts
 from raymap.models import base
 from raymap.nn.autoencoder import Autoencoder
-from raymap.runtime import cluster, speed, track
+from raymap.runtime import cluster, provenance, speed
 from raymap.runtime.method import K2Job
-from raymap.runtime.train import Trainer
+from raymap.runtime.trainer import Trainer
 from raymap.scene import Grid
 
 SIDE = 256
@@ -138,7 +138,7 @@ def main(argv: list[str]) -> dict:
     default = torch.get_num_threads() if job.clock == "wall" else 1
     method = recipes.k2(job.size)
     torch.set_num_threads(job.threads or default)
-    found = {"hardware": track.hardware(), "commit": track.git_commit(), "clock": job.clock,
+    found = {"hardware": provenance.hardware(), "commit": provenance.git_commit(), "clock": job.clock,
              "threads": torch.get_num_threads(), "size": job.size}  # fmt: skip
     print(f"{found['hardware']}; {found['threads']} threads; {job.clock} clock; size {job.size}\n")
     found["latency"] = latency(job, method, clock)

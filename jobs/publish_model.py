@@ -29,7 +29,7 @@ from raymap.data.reader import ShardReader
 from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.models.base import Predictor
-from raymap.runtime import track
+from raymap.runtime import provenance
 from raymap.scene import Grid
 
 MAX_BYTES = 16_000_000
@@ -131,7 +131,7 @@ def _run(job: Job, reports: list[dict], card: DatasetCard, settings: dict) -> di
         "name": job.name,
         "commit": reports[0]["commit"],
         "command": portable(job.command or reports[0]["command"]),
-        "published_at_commit": track.git_commit(),
+        "published_at_commit": provenance.git_commit(),
         "dataset": {"name": card.name, "kind": card.kind, "cell_m": card.cell_m, "fingerprint": card.fingerprint},
         "data": {key: value for key, value in settings.items() if key == "outline"},
     }

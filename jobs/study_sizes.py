@@ -27,7 +27,7 @@ from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.metrics import score_maps
 from raymap.models.base import Predictor
 from raymap.propagation import city
-from raymap.runtime import track
+from raymap.runtime import provenance
 from raymap.scene import RadioMap, Scene, Transmitter
 
 
@@ -110,8 +110,8 @@ def study(job: Job) -> dict:
                        "num_maps": len(next(iter(rows.values()))),
                        "ways": {name: _summary(found) for name, found in rows.items()}})  # fmt: skip
         print("\n".join(_lines(tables[-1], head=len(tables) == 1)), flush=True)
-    return {"model": str(job.model), "city": job.city, "cell_m": cell_m, "commit": track.git_commit(),
-            "hardware": track.hardware(), "tables": tables}  # fmt: skip
+    return {"model": str(job.model), "city": job.city, "cell_m": cell_m, "commit": provenance.git_commit(),
+            "hardware": provenance.hardware(), "tables": tables}  # fmt: skip
 
 
 def _summary(found: list[tuple[str, dict, float]]) -> dict:

@@ -41,9 +41,9 @@ def load(name: str | Path, *, tracking_uri: str | None = None) -> Predictor:
     is of an unknown kind, leaves settings out or its weights do not fit its config.
     """
     if str(name).startswith(("models:/", "runs:/")):
-        from raymap.runtime import track
+        from raymap.runtime import registry
 
-        return base.load(track.fetch(str(name), tracking_uri))
+        return base.load(registry.fetch(str(name), tracking_uri))
     return base.load(_named(name) if isinstance(name, str) and Path(name).name == name else Path(name))
 
 

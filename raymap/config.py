@@ -145,6 +145,10 @@ class OptimConfig(Settings):
         "last", description="the checkpoint that becomes the model: the last, or that of least validation loss"
     )
     log_every: int = Field(20, ge=1, description="steps between logged points")
+    score_validation: bool = Field(
+        False,
+        description="also predict at every checkpoint: val_score, which does not hang on the weights of the loss",
+    )
 
 
 class WorkersConfig(Settings):
@@ -163,6 +167,7 @@ class TrackingConfig(Settings):
         None, description="MLflow tracking URI; default: sqlite file mlflow.db in the storage folder"
     )
     experiment: str = "raymap"
+    parent: str = Field("", description="MLflow run that this one is a part of; set by sweeps")
 
 
 ModelT = TypeVar("ModelT", bound=ModelConfig)

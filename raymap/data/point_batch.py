@@ -21,6 +21,10 @@ class PointBatch:
     asked: PathTable
     share_done: float = 1.0
 
+    def __len__(self) -> int:
+        """Receivers that are asked for."""
+        return len(self.asked)
+
     def to(self, device: object) -> PointBatch:
         """The batch itself: tables are numpy, and networks move what they read of them."""
         return self

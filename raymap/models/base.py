@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from raymap import units
 from raymap.config import ModelConfig, Settings
 from raymap.data.batch import MapBatch
 
@@ -63,6 +64,13 @@ class Predictor(nn.Module):
     def validation_loss(self, batch: MapBatch) -> torch.Tensor:
         """What training on other data should lessen: (), by default the losses of all parts together."""
         return sum(self(batch, part)["loss"] for part in self.parts())
+
+    def validation_score(self, batch: MapBatch) -> torch.Tensor:
+        """Error of what is predicted, whatever the loss: (), the mean NMSE of the maps (grey levels, all pixels)."""
+        grey = units.grey_from_signal(self.predict(batch.blind(), range(len(batch))).float())
+        true = units.grey_from_signal(batch.gain)
+        missed, power = ((grey - true) ** 2).sum(dim=(1, 2, 3)), (true**2).sum(dim=(1, 2, 3))
+        return (missed / power).mean()
 
     def predict(self, batch: MapBatch, seeds: Sequence[int]) -> torch.Tensor:
         """(B, 1, H, W) in [-1, 1], one seed per sample, so that sample i is the same in a batch of any size."""

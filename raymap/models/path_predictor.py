@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from raymap.data.path_table import PathTable
+from raymap.data.point_batch import PointBatch
 from raymap.models.base import Predictor
 
 
@@ -41,6 +43,10 @@ class PathPredictor(Predictor):
         ``table``: as for :meth:`complete`. Only of methods that need nothing measured.
         """
         raise NotImplementedError
+
+    def validation_score(self, batch: PointBatch) -> Tensor:
+        """The validation loss, which is in dB, ns and degrees whatever is trained on."""
+        return self.validation_loss(batch)
 
     def require_room(self, measured: PathTable) -> None:
         """Raises ValueError if ``measured`` has another number of paths than the model was made for."""

@@ -20,7 +20,7 @@ from raymap.data.schema import DatasetCard, whole, write_text
 from raymap.evaluation import benchmark_page, html_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
-from raymap.runtime import benchmark_costs, benchmark_examples, benchmark_localization, track
+from raymap.runtime import benchmark_costs, benchmark_examples, benchmark_localization, provenance
 from raymap.runtime.benchmark_entries import TEST_SPLITS, TRAINING_FILE, Benchmark, Entry, Study, training
 from raymap.runtime.evaluate import (
     INTERPOLATIONS,
@@ -70,7 +70,7 @@ def _train(job: MethodJob) -> Path:
     kept = dict(before)
     # Before the training rather than after, so that the part of a start that was killed is known too.
     if not _model(job).exists():
-        kept["commits"] = [*dict.fromkeys([*kept["commits"], track.git_commit()])]
+        kept["commits"] = [*dict.fromkeys([*kept["commits"], provenance.git_commit()])]
     if kept != before:
         job.folder.mkdir(parents=True, exist_ok=True)
         write_text(job.folder / TRAINING_FILE, json.dumps(kept) + "\n")
@@ -155,8 +155,8 @@ def write_page(benchmark: Benchmark) -> dict:
         if scored:
             tables.append(_table(benchmark, study, split, scored))
     found = benchmark_page.write(
-        Path(benchmark.page), tables, size=benchmark.size, commit=track.git_commit(), hardware=track.hardware(),
-        command=f"python jobs/benchmark.py --size {benchmark.size}",
+        Path(benchmark.page), tables, size=benchmark.size, commit=provenance.git_commit(),
+        hardware=provenance.hardware(), command=f"python jobs/benchmark.py --size {benchmark.size}",
         outline_rule=(OUTLINE_THRESHOLD, OUTLINE_TOLERANCE_CELLS),
         num_planned=len(benchmark.entries),
         located=_located(benchmark), localization_rule=benchmark_localization.RULE,

@@ -18,7 +18,7 @@ from raymap.data.columns import add_dominant_path, from_columns
 from raymap.data.schema import write_text
 from raymap.evaluation.summary import COSTS
 from raymap.models import base
-from raymap.runtime import benchmark_examples, cost, track
+from raymap.runtime import benchmark_examples, cost, provenance
 
 
 def measure(path: Path, models: Mapping[str, Mapping[str, Path]], data: Mapping[str, DataConfig], split: str) -> dict:
@@ -27,7 +27,7 @@ def measure(path: Path, models: Mapping[str, Mapping[str, Path]], data: Mapping[
     The map is the first that the benchmark's page shows of ``split``. Writes them to ``path`` and returns them: kind ->
     method -> what ``runtime.cost.of`` tells, beside ``commit`` and ``hardware``.
     """
-    found: dict = {"commit": track.git_commit(), "hardware": track.hardware(), "kinds": {}}
+    found: dict = {"commit": provenance.git_commit(), "hardware": provenance.hardware(), "kinds": {}}
     for kind, folders in models.items():
         columns = {name: values[:1] for name, values in benchmark_examples.choose(data[kind], split).items()}
         costs = found["kinds"].setdefault(kind, {})

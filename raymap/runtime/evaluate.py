@@ -24,7 +24,7 @@ from raymap.models.cell_law import CellLaw
 from raymap.models.interpolation import Corrected, Kriging, NearestMeasurement
 from raymap.models.pathloss import Cell3gpp, FreeSpace, LogDistance
 from raymap.physics import pathloss
-from raymap.runtime import cluster, cost, score_report, track
+from raymap.runtime import cluster, cost, provenance, registry, score_report
 
 FLOORS: dict[str, ModelConfig] = {
     "Free space": FreeSpace.Config(),
@@ -149,9 +149,9 @@ def score(
         rows,
         dataset=f"{card.name} ({card.fingerprint[:12]})",
         split=split,
-        commit=track.git_commit(),
+        commit=provenance.git_commit(),
         command=" ".join(["python", *sys.argv]),
-        hardware=track.hardware(),
+        hardware=provenance.hardware(),
     )
     found["set_aside"] = shards.quarantined(str(out / "quarantine"))
     found["measurements"] = measurements and measurements.model_dump(mode="json")
@@ -311,7 +311,7 @@ def name_models(models: list[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for text in models:
         name, _, where = text.rpartition("=")
-        folder = str(track.fetch(where)) if where.startswith(("models:/", "runs:/")) else where
+        folder = str(registry.fetch(where)) if where.startswith(("models:/", "runs:/")) else where
         name = name or base.load(Path(folder)).config.kind
         if name in named:
             raise ValueError(f"two models are called {name!r}; name them with --model NAME=FOLDER")

@@ -38,6 +38,9 @@ class Feed(Protocol):
     def prepared(self, batch: Any, step: int, seed: int) -> Any:
         """A training batch as the step ``step`` sees it."""
 
+    def steps_per_epoch(self) -> float:
+        """Steps in one pass over the training data."""
+
 
 class MapFeed:
     """Maps by Ray Data: this worker's shard of the training split, and the whole validation split."""
@@ -89,6 +92,11 @@ class MapFeed:
 
     def prepared(self, batch: Any, step: int, seed: int) -> Any:
         return batch.augment(torch.Generator().manual_seed(seed)) if self.data.augment else batch
+
+    def steps_per_epoch(self) -> float:
+        split = DatasetCard.load(self.data.folder).splits["train"]
+        num_scenes = min(self.data.max_scenes or len(split.scenes), len(split.scenes))
+        return split.num_rows * num_scenes / len(split.scenes) / self.data.batch_size
 
 
 def stream_options(run: Run, folder: Path) -> dict[str, Any]:
@@ -145,11 +153,14 @@ class PointFeed:
             yield PointBatch(table.take(seen), table.take(asked))
 
     def epoch(self, seed: int, drop_last: bool = False) -> Iterator[PointBatch]:
-        size = self.data.batch_size // max(self.world, 1)
-        cuts = [(table, *cut) for table, _kept in self.parts for cut in point_batch.cuts(table, size, self.data.hidden)]
+        cuts = self._cuts()
         for number in np.random.default_rng(seed * self.world + self.rank).permutation(len(cuts)):
             table, seen, asked = cuts[number]
             yield PointBatch(table.take(seen), table.take(asked))
+
+    def _cuts(self) -> list[tuple[PathTable, np.ndarray, np.ndarray]]:
+        size = self.data.batch_size // max(self.world, 1)
+        return [(table, *cut) for table, _kept in self.parts for cut in point_batch.cuts(table, size, self.data.hidden)]
 
     def validation(self) -> Iterator[PointBatch]:
         for table in self.unseen:
@@ -160,6 +171,9 @@ class PointFeed:
 
     def prepared(self, batch: PointBatch, step: int, seed: int) -> PointBatch:
         return replace(batch, share_done=step / max(1, self.num_steps))
+
+    def steps_per_epoch(self) -> float:
+        return len(self._cuts())
 
 
 def _table(scene: PointsScene) -> PathTable:

@@ -26,7 +26,7 @@ from raymap.evaluation import localization, localization_page, predictions
 from raymap.evaluation.localization import FLOOR_DB, NOISE_DB, NUM_NEIGHBOURS, NUM_POINTS, TRUE_MAPS
 from raymap.evaluation.predictions import Predictions
 from raymap.models import base
-from raymap.runtime import cluster, track
+from raymap.runtime import cluster, provenance
 from raymap.runtime.evaluate import FLOORS, LAWS, fit_laws, sample_seeds
 
 
@@ -212,9 +212,9 @@ def localize(
     found = {
         "dataset": f"{card.name} ({card.fingerprint[:12]})",
         "split": split,
-        "commit": track.git_commit(),
+        "commit": provenance.git_commit(),
         "command": " ".join(["python", *sys.argv]),
-        "hardware": track.hardware(),
+        "hardware": provenance.hardware(),
         "laws_fitted_on": f"split {fitted[1]!r} of {DatasetCard.load(fitted[0]).name}",
         "cell_m": card.cell_m,
         "num_transmitters": num_transmitters,

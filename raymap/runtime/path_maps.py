@@ -26,7 +26,7 @@ from raymap.evaluation.receiver_drawing import Places
 from raymap.models import path_spread
 from raymap.models.path_predictor import PathPredictor
 from raymap.propagation import surroundings
-from raymap.runtime import track
+from raymap.runtime import provenance
 
 #: Receivers that a model is asked for at once.
 CHUNK = 65_536
@@ -220,8 +220,9 @@ def predict(
     for number, (point, channel) in enumerate(zip(points, channels, strict=True), 1):
         _write_point(out, f"point{number}", point, channel)
     found = {
-        "command": " ".join(["python", *sys.argv]), "commit": track.git_commit(), "hardware": track.hardware(),
-        "method": method, "seconds": seconds, **_counts(table, measured), "sounding": sounding.model_dump(mode="json"),
+        "command": " ".join(["python", *sys.argv]), "commit": provenance.git_commit(),
+        "hardware": provenance.hardware(), "method": method, "seconds": seconds, **_counts(table, measured),
+        "sounding": sounding.model_dump(mode="json"),
     }  # fmt: skip
     return path_maps_page.write(out, found, table, points, expected)
 

@@ -40,7 +40,7 @@ from raymap.evaluation import path_metrics, paths_page
 from raymap.models import base
 from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor
-from raymap.runtime import cluster, cost, track
+from raymap.runtime import cluster, cost, provenance, track
 from raymap.runtime.train import fit
 
 ROW_FILE = "row.json"
@@ -251,8 +251,8 @@ def write_page(study: PathStudy, rows: pd.DataFrame, page: Path, command: str) -
         }  # fmt: skip
     reference = "Kriging" if "Kriging" in titles else None
     return paths_page.write(
-        page, {"reference": reference, "scenes": scenes}, commit=track.git_commit(), hardware=track.hardware(),
-        command=command,
+        page, {"reference": reference, "scenes": scenes}, commit=provenance.git_commit(),
+        hardware=provenance.hardware(), command=command,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from raymap.evaluation.intervals import clustered_mean, clustered_ratio
 from raymap.evaluation.summary import column
 from raymap.models import base, ensemble
 from raymap.models.ensemble import Recipe
-from raymap.runtime import cluster, cost, track
+from raymap.runtime import cluster, cost, provenance
 from raymap.runtime.evaluate import sample_seeds, score_batch
 
 BATCH_SIZE = 16
@@ -79,8 +79,8 @@ def run(study: Study) -> dict[str, Any]:
         "dataset": f"{card.name} ({card.fingerprint[:12]})",
         "split": study.split,
         "model": f"{model.config.kind} ({base.model_hash(Path(study.model))})",
-        "commit": track.git_commit(),
-        "hardware": track.hardware(),
+        "commit": provenance.git_commit(),
+        "hardware": provenance.hardware(),
         "num_maps": len(maps.batch),
         "num_scenes": len(set(maps.scenes)),
         "curve": curve(model, maps, study),

@@ -23,7 +23,7 @@ from raymap.nn.autoencoder import Autoencoder
 from raymap.nn.published import PublishedDenoiser
 from raymap.runtime.cost import flops
 from raymap.runtime.progress import Stopwatch
-from raymap.runtime.train import Trainer
+from raymap.runtime.trainer import Trainer
 
 Clock = Callable[[], float]
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)

@@ -1,20 +1,36 @@
-"""MLflow: parameters, losses, pictures and models of a run; the driver opens and ends a run, rank 0 logs into it."""
+"""MLflow: parameters, losses, pictures and models of a run; the driver opens and ends a run, rank 0 logs into it.
+
+Nothing waits for MLflow: what is logged goes through an :class:`Outbox` in the run's folder, so that a training neither
+stops nor loses a point while the store is away. What is still not written at the end is told, stays in the folder, and
+is sent when the same command runs again.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-import platform
-import subprocess
-import sys
+import os
+import shutil
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from raymap.config import Run, TrackingConfig, flatten
+from raymap.config import Run, Settings, TrackingConfig, flatten
+from raymap.runtime import provenance, registry
+from raymap.runtime.outbox import Message, Outbox, Refused, left_in
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow.json"
+#: Points that MLflow takes in one call.
+POINTS_AT_ONCE = 1000
+#: Longest value of a parameter.
+PARAMETER_LENGTH = 6000
+#: How long one call to a tracking server may take [s], and how often the client asks again by itself.
+REQUEST = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+#: Answers of the store that will be the same tomorrow.
+_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "UNAUTHENTICATED")
 
 
 def default_uri(storage: str) -> str:
@@ -22,177 +38,260 @@ def default_uri(storage: str) -> str:
     return f"sqlite:///{Path(storage).resolve() / 'mlflow.db'}"
 
 
-def git_commit(folder: Path | None = None) -> str:
-    """Commit of the checkout that holds ``folder`` (default: this package), "+" if files differ, or "unknown"."""
-    where = str(folder or Path(__file__).parent)
-    try:
-        head = subprocess.run(["git", "-C", where, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-        dirty = subprocess.run(["git", "-C", where, "status", "--porcelain", "-uno"], capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") if head.returncode == 0 else "unknown"
-
-
-def hardware() -> str:
-    """One line: processor, logical cores and GPU of this machine."""
-    import os
-
-    import torch
-
-    name = platform.processor() or platform.machine()
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpu_info.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = names[0] if names else name
-    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{name}, {os.cpu_count()} cores{gpu}"
-
-
 class Tracker:
-    """One MLflow run, reachable from any process by its plain ``state``.
+    """One MLflow run, reachable from any process that sees its ``folder``, by its plain ``state``."""
 
-    Training goes on when the store does not answer: what could not be written is counted, and said once at the end.
-    """
-
-    def __init__(self, uri: str, run_id: str) -> None:
-        # Imported here: MLflow takes seconds, and most processes of a cluster never log.
-        from mlflow import MlflowClient
-
-        self.uri, self.run_id, self.lost = uri, run_id, 0
-        self.client = MlflowClient(tracking_uri=uri)
+    def __init__(self, uri: str, folder: Path, run_id: str = "") -> None:
+        self.uri, self.folder, self._run_id = uri, Path(folder), run_id
+        self.outbox = Outbox(self.folder / "outbox", self._send)
+        self._client = None
 
     @property
     def state(self) -> dict[str, str]:
-        return {"uri": self.uri, "run_id": self.run_id}
+        return {"uri": self.uri, "folder": str(self.folder), "run_id": self.run_id}
+
+    @property
+    def run_id(self) -> str:
+        """The run's name in MLflow; empty until the store has answered for the first time."""
+        remembered = self.folder / RUN_FILE
+        if not self._run_id and remembered.is_file():
+            self._run_id = json.loads(remembered.read_text())["run_id"]
+        return self._run_id
+
+    @property
+    def client(self):
+        """MLflow's own, that raises what goes wrong."""
+        if self._client is None:
+            self._client = client(self.uri)
+        return self._client
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Log scalars of one step in one call."""
-        from mlflow.entities import Metric
+        """Log scalars of one step."""
+        points = {name: float(value) for name, value in values.items()}
+        self.outbox.put({"kind": "metrics", "step": step, "time_ms": int(time.time() * 1000), "points": points})
 
-        now_ms = int(time.time() * 1000)
-        points = [Metric(name, float(value), now_ms, step) for name, value in values.items()]
-        self._attempt(lambda: self.client.log_batch(self.run_id, metrics=points), len(points))
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        """Set parameters, which MLflow never lets be changed."""
+        texts = {name: str(value)[:PARAMETER_LENGTH] for name, value in values.items()}
+        self.outbox.put({"kind": "parameters", "values": texts})
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        for name, value in values.items():
-            self._attempt(lambda name=name, value=value: self.client.set_tag(self.run_id, name, value))
+        self.outbox.put({"kind": "tags", "values": dict(values)})
 
     def picture(self, name: str, png: bytes) -> None:
         """Log a PNG as artifact ``samples/<name>.png``."""
-        import tempfile
+        path = self._own(f"{name}.png")
+        path.write_bytes(png)
+        self.outbox.put({"kind": "artifact", "path": str(path), "to": "samples", "own": True})
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            path.write_bytes(png)
-            self._attempt(lambda: self.client.log_artifact(self.run_id, str(path), "samples"))
+    def file(self, path: Path) -> None:
+        """Log a file, or a folder under its name, as an artifact. It must stay where it is until it is sent."""
+        to = path.name if path.is_dir() else ""
+        self.outbox.put({"kind": "artifact", "path": str(path), "to": to, "own": False})
 
-    def model(self, folder: Path) -> None:
-        """Log a model folder as artifact ``model``: an MLflow model that raymap.load and mlflow.pyfunc both open."""
-        import tempfile
+    def model(self, folder: Path, card: registry.Card | None = None) -> None:
+        """Log a model folder as artifact ``model``, which raymap.load and mlflow.pyfunc both open.
 
-        import mlflow
+        With a ``card`` it also becomes the next version of the registered model that the card names.
+        """
+        target = self._own("model")
+        registry.write(folder, target, card)
+        self.outbox.put({"kind": "artifact", "path": str(target), "to": "model", "own": True})
+        if card is not None:
+            self.outbox.put({"kind": "register", "card": card.model_dump(mode="json")})
 
-        with tempfile.TemporaryDirectory() as target:
-            mlflow.pyfunc.save_model(
-                path=f"{target}/model",
-                loader_module="raymap.runtime.track",
-                data_path=str(folder),
-                pip_requirements=["raymap"],
-            )
-            self._attempt(lambda: self.client.log_artifacts(self.run_id, f"{target}/model", "model"))
+    def end(self, status: str, patience_s: float = 30.0) -> None:
+        """Mark the run FINISHED, FAILED or KILLED; waits so long for a store that does not answer, and tells."""
+        self.outbox.take_over()
+        self.outbox.put({"kind": "status", "status": status, "time_ms": int(time.time() * 1000)})
+        self.close(patience_s)
+        if self.outbox.refused:
+            log.warning("MLflow at %s refused %d messages, which are lost", self.uri, self.outbox.refused)
 
-    def end(self, status: str) -> None:
-        """Mark the run FINISHED, FAILED or KILLED, and say what could not be logged."""
-        self._attempt(lambda: self.client.set_terminated(self.run_id, status))
-        if self.lost:
-            log.warning("MLflow at %s did not take %d points of run %s", self.uri, self.lost, self.run_id)
+    def close(self, patience_s: float = 5.0) -> None:
+        """Send what is not sent yet, and say what could not be."""
+        left = self.outbox.close(patience_s)
+        if left:
+            log.warning(
+                "MLflow at %s has not taken %s; they are kept in %s and sent when the same command runs again",
+                self.uri, _counted(left), self.outbox.folder,
+            )  # fmt: skip
 
-    def _attempt(self, write, points: int = 1) -> None:
+    def _own(self, name: str) -> Path:
+        """Where to put something that only MLflow needs, until it is sent."""
+        path = self.outbox.folder / "files" / uuid.uuid4().hex[:12] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _send(self, messages: Sequence[Message]) -> int:
+        """Deliver the first message, or all metrics that follow each other."""
         from mlflow.exceptions import MlflowException
 
         try:
-            write()
-        except (MlflowException, OSError) as error:
-            if not self.lost:
-                log.warning("MLflow at %s does not answer (%s); training goes on without it", self.uri, error)
-            self.lost += points
+            return getattr(self, f"_send_{messages[0]['kind']}")(messages)
+        except FileNotFoundError as error:
+            raise Refused(error) from error
+        except MlflowException as error:
+            if error.error_code in _FINAL:
+                raise Refused(error) from error
+            raise ConnectionError(f"MLflow at {self.uri} does not answer ({str(error)[:300]})") from error
+
+    def _known_run(self) -> str:
+        if not self.run_id:
+            raise ConnectionError(f"MLflow at {self.uri} has not given {self.folder.name} a run yet")
+        return self.run_id
+
+    def _send_create(self, messages: Sequence[Message]) -> int:
+        message = messages[0]
+        if not self.run_id:
+            experiment = _experiment(self.client, message["experiment"], message["artifacts"])
+            parent = {"mlflow.parentRunId": message["parent"]} if message["parent"] else {}
+            created = self.client.create_run(
+                experiment, run_name=message["name"], tags=parent, start_time=message["time_ms"]
+            )
+            remembered = self.folder / RUN_FILE
+            remembered.with_suffix(".partial").write_text(
+                json.dumps({"uri": self.uri, "run_id": created.info.run_id, "name": message["name"]})
+            )
+            remembered.with_suffix(".partial").rename(remembered)
+        return 1
+
+    def _send_resume(self, messages: Sequence[Message]) -> int:
+        self.client.update_run(self._known_run(), status="RUNNING")
+        return 1
+
+    def _send_metrics(self, messages: Sequence[Message]) -> int:
+        from mlflow.entities import Metric
+
+        points: list[Metric] = []
+        sent = 0
+        for message in messages:
+            of_one = message.get("points")
+            if of_one is None or (sent and len(points) + len(of_one) > POINTS_AT_ONCE):
+                break
+            points += [Metric(name, value, message["time_ms"], message["step"]) for name, value in of_one.items()]
+            sent += 1
+        for first in range(0, len(points), POINTS_AT_ONCE):
+            self.client.log_batch(self._known_run(), metrics=points[first : first + POINTS_AT_ONCE])
+        return sent
+
+    def _send_parameters(self, messages: Sequence[Message]) -> int:
+        from mlflow.entities import Param
+
+        values = [Param(name, value) for name, value in messages[0]["values"].items()]
+        for first in range(0, len(values), 100):
+            self.client.log_batch(self._known_run(), params=values[first : first + 100])
+        return 1
+
+    def _send_tags(self, messages: Sequence[Message]) -> int:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self._known_run(), tags=[RunTag(*pair) for pair in messages[0]["values"].items()])
+        return 1
+
+    def _send_artifact(self, messages: Sequence[Message]) -> int:
+        path, to = Path(messages[0]["path"]), messages[0]["to"] or None
+        if path.is_dir():
+            self.client.log_artifacts(self._known_run(), str(path), to)
+        else:
+            self.client.log_artifact(self._known_run(), str(path), to)
+        if messages[0]["own"]:
+            shutil.rmtree(path.parent)
+        return 1
+
+    def _send_register(self, messages: Sequence[Message]) -> int:
+        registry.register(self.client, self._known_run(), registry.Card.model_validate(messages[0]["card"]))
+        return 1
+
+    def _send_status(self, messages: Sequence[Message]) -> int:
+        self.client.set_terminated(self._known_run(), messages[0]["status"], messages[0]["time_ms"])
+        return 1
+
+
+def _counted(messages: Sequence[Message]) -> str:
+    """What kinds of messages these are, for people."""
+    points = sum(len(message["points"]) for message in messages if message["kind"] == "metrics")
+    others = [message["kind"] for message in messages if message["kind"] != "metrics"]
+    parts = [f"{points} points"] if points else []
+    parts += [f"{others.count(kind)} x {kind}" for kind in dict.fromkeys(others)]
+    return ", ".join(parts)
+
+
+def client(uri: str | None = None):
+    """MLflow's client of a store, which gives up soon on a server that does not answer."""
+    # Imported here: MLflow takes seconds, and most processes of a cluster never log.
+    for name, value in REQUEST.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
 
 
 def start(run: Run, folder: Path, tags: Mapping[str, str]) -> Tracker:
     """Open the MLflow run of a training, or the one it had before it was interrupted (remembered in ``folder``)."""
-    uri = run.tracking.uri or default_uri(run.storage)
+    return open_run(run.name, folder, run.tracking, run.storage, run, {**provenance.tags(), **tags})
+
+
+def open_run(
+    name: str, folder: Path, tracking: TrackingConfig, storage: str, settings: Settings, tags: Mapping[str, str]
+) -> Tracker:
+    """A tracker of a run called ``name`` with the ``settings`` as parameters; the one before, if it is remembered."""
+    uri = tracking.uri or default_uri(storage)
     remembered = folder / RUN_FILE
-    if remembered.is_file():
-        state = json.loads(remembered.read_text())
-        if state["uri"] == uri:
-            tracker = Tracker(**state)
-            tracker.client.update_run(tracker.run_id, status="RUNNING")
-            return tracker
-    tracker = Tracker(uri, "")
-    created = tracker.client.create_run(_experiment(tracker.client, run.tracking, run.storage), run_name=run.name)
-    tracker.run_id = created.info.run_id
-    for name, value in flatten(run).items():
-        tracker.client.log_param(tracker.run_id, name, str(value)[:6000])
-    versions = {"python": sys.version.split()[0], "hardware": hardware(), "git_commit": git_commit()}
-    tracker.tags({**versions, **tags})
     folder.mkdir(parents=True, exist_ok=True)
-    remembered.write_text(json.dumps(tracker.state))
+    if remembered.is_file() and json.loads(remembered.read_text())["uri"] != uri:
+        remembered.unlink()
+    tracker = Tracker(uri, folder)
+    waiting = left_in(tracker.outbox.folder)
+    if tracker.run_id or any(message["kind"] == "create" for message in waiting):
+        tracker.outbox.take_over()
+        tracker.outbox.put({"kind": "resume"})
+        return tracker
+    if waiting:
+        aside = tracker.outbox.folder.rename(folder / f"outbox-{int(time.time())}")
+        log.warning("what was never sent to another MLflow store now lies in %s", aside)
+    tracker.outbox.put({
+        "kind": "create", "uri": uri, "name": name, "experiment": tracking.experiment, "parent": tracking.parent,
+        "artifacts": _artifacts(tracking, storage), "time_ms": int(time.time() * 1000),
+    })  # fmt: skip
+    tracker.parameters(flatten(settings))
+    tracker.tags(tags)
+    # A store that answers has made its tables now, before several workers would do so at once.
+    tracker.outbox.flush(timeout_s=60 if uri.startswith("sqlite") else 10)
     return tracker
+
+
+def send_leftovers(folder: Path) -> None:
+    """Send what an earlier training in this folder could not; nothing if there is nothing."""
+    remembered, outbox = folder / RUN_FILE, folder / "outbox"
+    waiting = left_in(outbox)
+    uris = [message["uri"] for message in waiting if message["kind"] == "create"]
+    if remembered.is_file():
+        uris = [json.loads(remembered.read_text())["uri"]]
+    if waiting and uris:
+        tracker = Tracker(uris[0], folder)
+        tracker.outbox.take_over()
+        tracker.close(patience_s=30)
 
 
 def prepare(tracking: TrackingConfig, storage: str) -> None:
     """Make the store and its experiment now, where several runs would otherwise do so at once and break each other."""
-    _experiment(Tracker(tracking.uri or default_uri(storage), "").client, tracking, storage)
+    uri = tracking.uri or default_uri(storage)
+    try:
+        _experiment(client(uri), tracking.experiment, _artifacts(tracking, storage))
+    except Exception as error:
+        log.warning("MLflow at %s does not answer (%s); trainings go on without it", uri, error)
 
 
-def _experiment(client, tracking: TrackingConfig, storage: str) -> str:
-    experiment = client.get_experiment_by_name(tracking.experiment)
+def _experiment(client, name: str, artifacts: str | None) -> str:
+    experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         return experiment.experiment_id
-    return client.create_experiment(tracking.experiment, artifact_location=_artifacts(tracking, storage))
+    return client.create_experiment(name, artifact_location=artifacts)
 
 
 def _artifacts(tracking: TrackingConfig, storage: str) -> str | None:
     """With a database the artifacts lie beside the runs; a tracking server decides for itself."""
     served = (tracking.uri or "").startswith("http")
     return None if served else (Path(storage).resolve() / "mlartifacts").as_uri()
-
-
-def fetch(uri: str, tracking_uri: str | None = None) -> Path:
-    """Local folder of a model named as "models:/name@alias" or "runs:/id/model"."""
-    import mlflow
-
-    folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri))
-    return folder / mlflow.models.Model.load(folder).flavors["python_function"]["data"]
-
-
-def _load_pyfunc(folder: str):
-    """MLflow's door to a logged model: a predictor whose ``predict`` takes the columns of a dataset's rows."""
-    from raymap.models import base
-
-    return _ColumnPredictor(base.load(Path(folder)))
-
-
-class _ColumnPredictor:
-    def __init__(self, model) -> None:
-        self.model = model
-
-    def predict(self, columns, params: dict | None = None):
-        """Columns of a shard, no gain needed, (B, ...) -> path gain (B, H, W) [dB]. ``params``: {"seed": int}."""
-        import numpy as np
-        import torch
-
-        from raymap import units
-        from raymap.data.columns import add_dominant_path, add_physics, from_columns
-
-        columns = add_physics({name: np.asarray(value) for name, value in columns.items()})
-        if self.model.config.reads("dominant_path"):
-            columns = add_dominant_path(columns)
-        batch = from_columns(columns)
-        seed = int((params or {}).get("seed", 0))
-        with torch.no_grad():
-            signal = self.model.predict(batch.blind(), [seed + index for index in range(len(batch))])
-        return units.gain_db_from_signal(signal.numpy()[:, 0])

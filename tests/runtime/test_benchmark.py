@@ -260,7 +260,7 @@ def trained_by(monkeypatch, tmp_path):
             return job.folder / "map/model"
 
         monkeypatch.setattr(benchmark, "train", fit)
-        monkeypatch.setattr(benchmark.track, "git_commit", lambda: commit)
+        monkeypatch.setattr(benchmark.provenance, "git_commit", lambda: commit)
         benchmark._train(job)
         return benchmark_entries.training(job.folder)
 

@@ -8,7 +8,8 @@ import torch
 from raymap import recipes
 from raymap.models import base
 from raymap.runtime import method
-from raymap.runtime.train import Trainer, trained_model
+from raymap.runtime.train import trained_model
+from raymap.runtime.trainer import Trainer
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from raymap.nn.published import PUBLISHED_FLOP, PublishedDenoiser
 from raymap.runtime import speed
 from raymap.runtime.progress import Stopwatch
-from raymap.runtime.train import _Average, _warm_average
+from raymap.runtime.trainer import _Average, _warm_average
 
 #: 3x3 kernels, 4 channels to 6, 2 images of 5 x 7 cells, two operations per product.
 ONE_WAY = 2 * 9 * 4 * 6 * 2 * 5 * 7

@@ -8,7 +8,7 @@ from raymap.data import generated, sites
 from raymap.data.batch import MultipathBatch
 from raymap.data.columns import from_scenes, scene_columns
 from raymap.models.cell_law import CellLaw
-from raymap.runtime.track import _ColumnPredictor
+from raymap.runtime.registry import _ColumnPredictor
 from raymap.scene import Grid
 
 

@@ -12,7 +12,8 @@ from raymap.config import DataConfig, OptimConfig, WorkersConfig
 from raymap.data.columns import from_scenes
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.feeds import stream_options
-from raymap.runtime.train import Trainer, _claim, _warm_average, folder_of
+from raymap.runtime.train import _claim, folder_of
+from raymap.runtime.trainer import Trainer, _warm_average
 from raymap.scene import Grid, Scene, Transmitter
 
 
