@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -84,7 +85,8 @@ class FollowedPaths(NamedTuple):
 
         has = np.flatnonzero(self.told.any(1))
         num = min(self.num_neighbours + (besides is not None), len(has))
-        distance_m, rows = cKDTree(self.receivers_m[has]).query(wanted_m, k=range(1, num + 1))
+        tree, threads = cKDTree(self.receivers_m[has]), torch.get_num_threads()
+        distance_m, rows = tree.query(wanted_m, k=range(1, num + 1), workers=threads)
         rows = has[rows]
         if besides is not None:
             last = np.argsort(rows == besides[:, None], axis=1, kind="stable")
@@ -134,6 +136,8 @@ def _logit(probability: np.ndarray) -> np.ndarray:
     return np.log(sure / (1.0 - sure))
 
 
+# The last table's are kept: whoever asks for many receivers asks for some at a time.
+@functools.lru_cache(maxsize=1)
 def follow(measured: PathTable, num_neighbours: int, uses_map: bool = False) -> FollowedPaths:
     """The paths of ``measured``, of which so many neighbours tell; with ``uses_map`` among the surfaces it knows of.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 
 from raymap import units
 from raymap.config import ModelConfig
@@ -32,9 +33,9 @@ def straight(table: PathTable, receivers_m: np.ndarray) -> np.ndarray:
     level_m = np.hypot(ray_m[:, 0], ray_m[:, 1])
     straight_m = np.linalg.norm(ray_m, axis=1)
     azimuth_rad = np.arctan2(ray_m[:, 1], ray_m[:, 0])
-    loss_db = [units.free_space_loss_db(max(length, 0.1), table.frequency_hz) for length in straight_m]
+    loss_db = units.free_space_loss_db(1.0, table.frequency_hz) + 20.0 * np.log10(np.maximum(straight_m, 0.1))
     return np.stack(
-        [-np.array(loss_db), straight_m, np.arctan2(level_m, ray_m[:, 2]), np.cos(azimuth_rad), np.sin(azimuth_rad)], 1
+        [-loss_db, straight_m, np.arctan2(level_m, ray_m[:, 2]), np.cos(azimuth_rad), np.sin(azimuth_rad)], 1
     ).reshape(len(receivers_m), 5)
 
 
@@ -88,7 +89,8 @@ def inverse_distance(
     from scipy.spatial import cKDTree
 
     def fill(places_m: np.ndarray, values: np.ndarray, wanted_m: np.ndarray) -> np.ndarray:
-        distance_m, rows = cKDTree(places_m).query(wanted_m, k=range(1, min(num + besides, len(places_m)) + 1))
+        nearest = range(1, min(num + besides, len(places_m)) + 1)
+        distance_m, rows = cKDTree(places_m).query(wanted_m, k=nearest, workers=torch.get_num_threads())
         weight = 1.0 / (distance_m**2 + 1e-6)
         if besides:
             weight[distance_m < 1e-6] = 1e-12

@@ -29,7 +29,7 @@ from raymap.propagation import surroundings
 from raymap.runtime import provenance
 
 #: Receivers that a model is asked for at once.
-CHUNK = 65_536
+CHUNK = 80_000
 #: A receiver within so much of a measured one is that one [m].
 SAME_PLACE_M = 1e-3
 #: Measured receivers that say how many paths there are at a place between them.
