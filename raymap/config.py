@@ -65,6 +65,10 @@ class OutlineConfig(Settings):
     by a detector of :mod:`raymap.physics.edges`."""
 
     kind: Literal["k_log", "k_eff", "reference", "canny", "lbp"] = "k_log"
+    threshold_db: float | None = Field(
+        None, description="τ of k_log and k_eff: curvature that begins to count [dB per cell²]; default: the kind's"
+    )
+    saturation_db: float | None = Field(None, description="curvature that counts in full; default: the kind's")
 
 
 class MeasurementsConfig(Settings):
@@ -173,6 +177,10 @@ class TrackingConfig(Settings):
 ModelT = TypeVar("ModelT", bound=ModelConfig)
 
 
+def _model_by_kind(value: Any) -> Any:
+    return ModelConfig.from_dict(value) if isinstance(value, dict) else value
+
+
 class Run(Settings, Generic[ModelT]):
     """Everything one training needs, and all that a checkpoint needs to be rebuilt."""
 
@@ -186,10 +194,7 @@ class Run(Settings, Generic[ModelT]):
     start_from: dict[str, str] = Field({}, description="part of the model -> folder of a trained model to load into it")
     seed: int = 0
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _model_by_kind(cls, value: Any) -> Any:
-        return ModelConfig.from_dict(value) if isinstance(value, dict) else value
+    _by_kind = field_validator("model", mode="before")(lambda value: _model_by_kind(value))
 
     @model_validator(mode="after")
     def _inputs_are_computed(self) -> Run[ModelT]:
@@ -202,8 +207,10 @@ class Run(Settings, Generic[ModelT]):
 class Stage(Settings, Generic[ModelT]):
     """What is particular to one stage of a method that is trained in several."""
 
-    model: ModelT
+    model: SerializeAsAny[ModelT]
     optim: OptimConfig
+
+    _by_kind = field_validator("model", mode="before")(lambda value: _model_by_kind(value))
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

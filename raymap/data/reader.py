@@ -160,7 +160,10 @@ def true_outline(columns: Mapping[str, np.ndarray], cell_m: float, config: Outli
     # Only the released script's rule reads buildings: it sees them black, as the field's pictures show them.
     gain_db = np.where(valid, columns["gain_db"], np.float32(units.GAIN_FLOOR_DB))
     cells = (columns["tx_xyz_m"][:, 1::-1].astype(np.float64) / cell_m).astype(np.int64)
-    return helmholtz.outline(gain_db, cell_m, kind=config.kind, valid=valid, transmitter=cells)
+    return helmholtz.outline(
+        gain_db, cell_m, kind=config.kind, valid=valid, transmitter=cells, threshold_db=config.threshold_db,
+        saturation_db=config.saturation_db,
+    )  # fmt: skip
 
 
 def _some_scenes(scenes: Sequence[str], num: int | None) -> frozenset[str] | None:

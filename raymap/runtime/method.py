@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -30,7 +30,7 @@ from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
 from raymap.runtime import cluster, track
 from raymap.runtime.evaluate import sample_seeds, score
-from raymap.runtime.train import fit
+from raymap.runtime.train import Listener, fit
 
 StageName = Literal["autoencoder", "first", "outline", "map"]
 MapT = TypeVar("MapT", bound=ModelConfig)
@@ -123,30 +123,48 @@ class DrawOutlines:
         return {**columns, "outline_predicted": units.grey_from_signal(outline.float().cpu().numpy()[:, 0])}
 
 
-def train(job: MethodJob) -> Path:
+def train(job: MethodJob, listener: Listener | None = None, begin_at: Path | None = None) -> Path:
     """Train every stage that is not trained yet; returns the finished model's folder.
 
-    Errors as :func:`raymap.runtime.train.fit`.
+    ``listener`` and ``begin_at`` go to the stage that draws the map; these and errors as
+    :func:`raymap.runtime.train.fit`.
     """
-    card = make_dataset(job)
-    model, changes = job.folder / "model", {}
-    if "autoencoder" in job.stages:
-        changes["start_from"] = {"autoencoder": str(_stage(job, "autoencoder", "autoencoder"))}
-    if "first" in job.stages:
-        changes["start_from"] = {"first": str(_stage(job, "first", "first net: environment -> map"))}
+    before = train_before(job, job.stages)
+    model, start_from = job.folder / "model", {}
+    for name in ("autoencoder", "first"):
+        if name in before:
+            start_from[name] = str(before[name])
+    last = {"start_from": start_from, "listener": listener, "begin_at": begin_at}
     if "outline" not in job.stages:
-        return _stage(job, "map", "environment -> map", **changes)
-    outline = _stage(job, "outline", "DM1: environment -> outline", **changes)
-    drawn = _draw_outlines(job, outline, card)
-    data = job.resolved_data.model_copy(update={"predicted_outlines": str(drawn)})
+        return _stage(job, "map", "environment -> map", **last)
+    outline = before["outline"]
+    data = job.resolved_data.model_copy(update={"predicted_outlines": str(_outlines_of(job, outline))})
     if job.warm_start:
-        changes["start_from"] = {**changes["start_from"], "body": str(outline)}
-    gain = _stage(job, "map", "DM2: environment + outline -> map", data=data, **changes)
+        start_from["body"] = str(outline)
+    gain = _stage(job, "map", "DM2: environment + outline -> map", data=data, **last)
     two_stage = K2(job.model())
     two_stage.start_from("outline", base.load(outline))
     two_stage.start_from("map", base.load(gain))
     base.save(two_stage, model, {"name": job.name, "data": job.resolved_data.model_dump(mode="json"), "seed": job.seed})
     return model
+
+
+def train_before(job: MethodJob, stages: Collection[StageName]) -> dict[StageName, Path]:
+    """Make the dataset and train those of the ``stages`` that come before the map's; stage -> trained model.
+
+    With DM1 also the outlines that it draws for DM2.
+    """
+    make_dataset(job)
+    found: dict[StageName, Path] = {}
+    if "autoencoder" in job.stages and "autoencoder" in stages:
+        found["autoencoder"] = _stage(job, "autoencoder", "autoencoder")
+    if "first" in job.stages and "first" in stages:
+        found["first"] = _stage(job, "first", "first net: environment -> map")
+    if "outline" in job.stages and "outline" in stages:
+        start_from = {"autoencoder": str(found["autoencoder"])}
+        found["outline"] = _stage(job, "outline", "DM1: environment -> outline", start_from=start_from)
+        _draw_outlines(job, found["outline"])
+    return found
 
 
 def train_and_score(job: MethodJob, title: str) -> Path:
@@ -160,32 +178,42 @@ def train_and_score(job: MethodJob, title: str) -> Path:
     return model
 
 
-def _stage(job: MethodJob, name: StageName, what: str, **changes: Any) -> Path:
+def _stage(
+    job: MethodJob,
+    name: StageName,
+    what: str,
+    listener: Listener | None = None,
+    begin_at: Path | None = None,
+    **changes: Any,
+) -> Path:
     """The trained model of a stage: the one that ``job.trained`` names, or one trained now."""
     number = f"{job.stages.index(name) + 1}/{len(job.stages)}"
     if name in job.trained:
         print(f"[{job.name}] {number} {what}: {job.trained[name]}", flush=True)
         return Path(job.trained[name]).resolve()
     print(f"[{job.name}] {number} {what}", flush=True)
-    return fit(job.run(name, **changes))
+    return fit(job.run(name, **changes), listener, begin_at)
 
 
-def _draw_outlines(job: K2Job, outline: Path, card: DatasetCard) -> Path:
-    """DM1's outlines of the maps that DM2 learns from; they lie beside the DM1 that drew them."""
+def _outlines_of(job: K2Job, outline: Path) -> Path:
+    """Where a DM1's outlines of the maps that DM2 learns from lie: beside it."""
+    return outline.parent / f"outlines-{DatasetCard.load(job.resolved_data.folder).fingerprint[:12]}"
+
+
+def _draw_outlines(job: K2Job, outline: Path) -> None:
     print(f"[{job.name}] DM1 draws the outlines that DM2 learns from", flush=True)
-    drawn = outline.parent / f"outlines-{card.fingerprint[:12]}"
+    card = DatasetCard.load(job.resolved_data.folder)
     shards.write_outlines(
         job.resolved_data.folder,
         [split for split in ("train", "val") if split in card.splits],
         DrawOutlines,
-        drawn,
+        _outlines_of(job, outline),
         made_by=base.model_hash(outline),
         predict_kwargs={"model": str(outline), "precision": job.outline.optim.precision},
         num_gpus=job.workers.gpus_each,
         dominant_path=job.outline.model.reads("dominant_path"),
         measurements=job.data.measurements,
     )
-    return drawn
 
 
 def make_dataset(job: MethodJob) -> DatasetCard:

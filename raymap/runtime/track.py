@@ -65,6 +65,14 @@ class Tracker:
             self._client = client(self.uri)
         return self._client
 
+    def is_running(self) -> bool:
+        """Whether the store takes the run for one that goes on; False if it does not answer."""
+        try:
+            return self.client.get_run(self.run_id).info.status == "RUNNING"
+        except Exception as error:
+            log.warning("MLflow at %s does not answer (%s)", self.uri, error)
+            return False
+
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Log scalars of one step."""
         points = {name: float(value) for name, value in values.items()}

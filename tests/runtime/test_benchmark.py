@@ -136,11 +136,11 @@ def test_dm1_draws_its_outlines_from_the_inputs_it_was_trained_on(name, tmp_path
     (entry,) = [entry for entry in chosen.entries if entry.name == name]
     scene, place = a_town()
     rows = [schema.row(scene, 0, place, dominant_path.solve(scene, place))]
-    card = shards.write({"train": rows}, tmp_path / "data", name="tiny", kind="mrm", shape=(32, 32), cell_m=8.0,
+    shards.write({"train": rows}, tmp_path / "data", name="tiny", kind="mrm", shape=(32, 32), cell_m=8.0,
                         sources=("made up",), attribution="")  # fmt: skip
     job = chosen.job(entry)
     base.save(base.build(job.outline.model), tmp_path / "outline")
-    _draw_outlines(job, tmp_path / "outline", card)
+    _draw_outlines(job, tmp_path / "outline")
     assert asked["dominant_path"] == job.outline.model.reads("dominant_path") == ("no-dominant" not in name)
 
 
