@@ -59,7 +59,8 @@ class SweepLog:
         if result.get(SCORE, math.inf) < self.best:
             self.best = result[SCORE]
             found = self.write(page=False)
-            self._say(f"best so far: {SCORE} {self.best:.5g} by trial {found['trial']['number']} at step {found['step']}")
+            number = found["trial"]["number"]
+            self._say(f"best so far: {SCORE} {self.best:.5g} by trial {number} at step {found['step']}")
 
     def ended(self, trial_id: str, failed: bool) -> None:
         """A trial is over: by itself, stopped, or failed once too often."""

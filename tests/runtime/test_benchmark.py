@@ -139,6 +139,7 @@ def test_dm1_draws_its_outlines_from_the_inputs_it_was_trained_on(name, tmp_path
     shards.write({"train": rows}, tmp_path / "data", name="tiny", kind="mrm", shape=(32, 32), cell_m=8.0,
                         sources=("made up",), attribution="")  # fmt: skip
     job = chosen.job(entry)
+    job = job.model_copy(update={"data": job.data.model_copy(update={"folder": str(tmp_path / "data")})})
     base.save(base.build(job.outline.model), tmp_path / "outline")
     _draw_outlines(job, tmp_path / "outline")
     assert asked["dominant_path"] == job.outline.model.reads("dominant_path") == ("no-dominant" not in name)
