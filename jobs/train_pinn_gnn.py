@@ -21,6 +21,7 @@ from raymap.data import path_sources
 from raymap.data.path_columns import Columns
 from raymap.runtime import path_study
 from raymap.runtime.path_study import PathStudy
+from raymap.space import overridden, read_best
 
 
 class Job(Settings):
@@ -39,9 +40,16 @@ class Job(Settings):
     seeds: int = Field(5, ge=1, description="random draws of the measured receivers")
     scored: int | None = Field(None, ge=2, description="score so many of the other receivers; default: all")
     num_paths: int = Field(5, ge=1, description="paths of a receiver, strongest first")
+    tuned: list[str] = Field([], description="METHOD=best.json of jobs/tune_pinn_gnn.py; repeatable")
     size: recipes.Size = Field("small", description="debug for a few steps")
     out: Path = Field(Path("runs/paths"), description="folder for trainings, metrics.json and the page")
     page: Path | None = Field(None, description="also write the page here, its numbers beside it")
+
+
+def _method(job: Job, name: str):
+    """The method as its recipe, or as a sweep has found it."""
+    stage, tuned = recipes.path_method(name, job.size, job.num_paths), path_sources.named(job.tuned)
+    return overridden(stage, read_best(tuned[name])) if name in tuned else stage
 
 
 def main(argv: list[str]) -> dict:
@@ -59,9 +67,7 @@ def main(argv: list[str]) -> dict:
         num_draws=job.seeds,
         num_scored=job.scored,
         models=path_sources.named(job.model),
-        methods={
-            name: (recipes.path_title(name), recipes.path_method(name, job.size, job.num_paths)) for name in names
-        },
+        methods={name: (recipes.path_title(name), _method(job, name)) for name in names},
         out=str(job.out),
     )
     rows = path_study.run(study)

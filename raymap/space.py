@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from raymap.config import Settings
+from raymap.config import Settings, sized
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -94,11 +95,6 @@ def short(key: str) -> str:
     return fields[0] if len(fields) == 1 else fields[0].rsplit(".", 1)[-1]
 
 
-def plain(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Field -> value of overrides whose keys may stand for several fields."""
-    return {name: value for key, value in overrides.items() for name in names(key)}
-
-
 def overridden(settings: SettingsT, values: Mapping[str, Any]) -> SettingsT:
     """``settings`` with fields replaced, each by its dotted name; components of tuples count from 0.
 
@@ -150,3 +146,21 @@ def fields_of(space: Mapping[str, Any]) -> Iterator[str]:
     """All fields that a space stands for."""
     for key in space:
         yield from names(key)
+
+
+def found_by_sweep(settings: SettingsT, argv: Sequence[str]) -> tuple[SettingsT, list[str]]:
+    """``settings`` with what the ``best.json`` of a sweep, named by ``--from`` in ``argv``, has found; and the rest.
+
+    Unchanged without ``--from``. Raises FileNotFoundError if the file is not there, ValueError if it is no
+    ``best.json`` or holds settings that these do not have.
+    """
+    path, rest = sized(str, argv, default="", flag="from")
+    return (overridden(settings, read_best(path)) if path else settings), rest
+
+
+def read_best(path: str | Path) -> dict[str, Any]:
+    """The overrides of a ``best.json``. Errors as :func:`found_by_sweep`."""
+    try:
+        return dict(json.loads(Path(path).read_text())["overrides"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no best.json of a sweep: it holds no 'overrides'") from error

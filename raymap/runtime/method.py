@@ -28,7 +28,7 @@ from raymap.models import base
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff
 from raymap.models.vae import Vae
-from raymap.runtime import cluster, track
+from raymap.runtime import cluster, model_card, track
 from raymap.runtime.evaluate import sample_seeds, score
 from raymap.runtime.train import Listener, fit
 
@@ -173,7 +173,7 @@ def train_and_score(job: MethodJob, title: str) -> Path:
     print(f"[{job.name}] scores on the test split", flush=True)
     data = job.resolved_data
     found = score({title: model}, data.folder, "test", job.folder / "report", measurements=data.measurements)
-    _log_report(job, model, found)
+    _log_report(job, model, found, title)
     print(f"[{job.name}] report: {job.folder / 'report' / 'report.html'}", flush=True)
     return model
 
@@ -233,8 +233,8 @@ def make_dataset(job: MethodJob) -> DatasetCard:
     return shards.generate(job.plan, folder)
 
 
-def _log_report(job: MethodJob, model: Path, found: dict) -> None:
-    """The finished model with its scores and report as one MLflow run of its own."""
+def _log_report(job: MethodJob, model: Path, found: dict, title: str) -> None:
+    """The finished model with its scores and report as one MLflow run of its own, and registered by its kind."""
     run: Run = Run(
         name=job.name,
         storage=job.storage,
@@ -252,5 +252,6 @@ def _log_report(job: MethodJob, model: Path, found: dict) -> None:
     tracker.metrics(0, flat)
     for picture in sorted((job.folder / "report" / "pictures").glob("*.png")):
         tracker.picture(picture.stem, picture.read_bytes())
-    tracker.model(model)
+    tracker.file(job.folder / "report" / "report.html")
+    tracker.model(model, model_card.of(title, job.model(), card, found))
     tracker.end("FINISHED")

@@ -212,23 +212,31 @@ def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -
     model = base.build(trial.model)
     if not model.parts():
         return model.eval()
-    file = _draw_folder(study, trial) / "measured.parquet"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        path_file.write(file, measured)
-    surroundings = ""
-    if getattr(trial.model, "uses_map", False) and measured.surroundings is not None:
-        surroundings = str(Path(study.out).resolve() / trial.scene / traces.SURROUNDINGS_FILE)
-        mesh_file.write(Path(surroundings), measured.surroundings)
+    scene = written(measured, trial.model, _draw_folder(study, trial), Path(study.out).resolve() / trial.scene)
     return base.load(
         fit(
             Run(
                 name=trial.method, storage=str(folder.parent), model=trial.model, optim=trial.optim,
-                data=PointsConfig(scenes=(PointsScene(file=str(file), surroundings=surroundings),)),
+                data=PointsConfig(scenes=(scene,)),
                 workers=WorkersConfig(num=0), seed=trial.seed, tracking=_tracking(study),
             )
         )
     )  # fmt: skip
+
+
+def written(measured: PathTable, model: ModelConfig, folder: Path, around: Path) -> PointsScene:
+    """What a training of ``model`` on ``measured`` reads: ``measured.parquet`` in ``folder``, written if there is none.
+
+    With the surfaces in the folder ``around`` if the model uses a map and the table has one.
+    """
+    file, surroundings = folder / "measured.parquet", ""
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path_file.write(file, measured)
+    if getattr(model, "uses_map", False) and measured.surroundings is not None:
+        surroundings = str(around / traces.SURROUNDINGS_FILE)
+        mesh_file.write(Path(surroundings), measured.surroundings)
+    return PointsScene(file=str(file), surroundings=surroundings)
 
 
 def _tracking(study: PathStudy) -> TrackingConfig:

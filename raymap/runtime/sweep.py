@@ -101,7 +101,7 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
     except BaseException:
         tracker.end("FAILED", patience_s=5)
         raise
-    sweep_trial.end_runs(sweep.folder)
+    sweep_trial.end_runs(sweep.folder, log.failed)
     tracker.metrics(len(log.trials()), {f"best/{name}": found[name] for name in sweep.objectives})
     for path in ("best.json", "sweep.json", "sweep.html"):
         tracker.file(sweep.folder / path)
@@ -167,31 +167,32 @@ def _tuner(sweep: Sweep, job: Settings, tracking: TrackingConfig, num_parallel: 
         print(f"[{sweep.name}] goes on with the trials in {where}", flush=True)
         return tune.Tuner.restore(str(where), trainable=trainable, resume_unfinished=True)
     several = len(sweep.objectives) > 1
-    pbt = sweep.scheduler == "pbt"
     config = tune.TuneConfig(
         metric=None if several else SCORE, mode=None if several else "min", num_samples=sweep.num_trials,
-        max_concurrent_trials=num_parallel, search_alg=None if pbt else _search(sweep), scheduler=_scheduler(sweep),
+        search_alg=_search(sweep, num_parallel), scheduler=_scheduler(sweep),
         trial_name_creator=sweep_trial.name_of, trial_dirname_creator=sweep_trial.name_of,
     )  # fmt: skip
     return tune.Tuner(trainable, param_space=_tune_space(sweep), tune_config=config, run_config=run_config)
 
 
-def _search(sweep: Sweep):
-    """None draws at random, by Tune itself."""
-    if sweep.search == "random":
+def _search(sweep: Sweep, num_parallel: int):
+    """What draws settings; it is asked for no more than so many trials at a time."""
+    if sweep.search == "random" or sweep.scheduler == "pbt":
         from ray.tune.search.basic_variant import BasicVariantGenerator
 
-        return BasicVariantGenerator(random_state=sweep.seed)
+        return BasicVariantGenerator(max_concurrent=num_parallel, random_state=sweep.seed)
     import optuna
+    from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     names = list(sweep.objectives)
     several = len(names) > 1
-    return OptunaSearch(
+    searcher = OptunaSearch(
         metric=names if several else None, mode=["min"] * len(names) if several else None,
         sampler=optuna.samplers.TPESampler(seed=sweep.seed, multivariate=True, constant_liar=True),
     )  # fmt: skip
+    return ConcurrencyLimiter(searcher, max_concurrent=num_parallel)
 
 
 def _scheduler(sweep: Sweep):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +194,10 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
     return [{"number": number, **trial} for number, trial in enumerate(ordered, 1)]
 
 
-def end_runs(folder: Path) -> None:
-    """Mark as KILLED what MLflow still takes for running: trials that were stopped could not say so themselves."""
-    for path in sorted((folder / TRIALS_FOLDER).rglob(track.RUN_FILE)):
-        state = json.loads(path.read_text())
-        tracker = track.Tracker(state["uri"], path.parent)
-        if tracker.is_running():
-            tracker.end("KILLED")
+def end_runs(folder: Path, failed: Collection[str]) -> None:
+    """Mark as KILLED the runs of trials that were stopped and could not say so themselves; ``failed`` have failed."""
+    for trial in read_all(folder):
+        for path in sorted((folder / TRIALS_FOLDER / trial["id"]).rglob(track.RUN_FILE)):
+            tracker = track.Tracker(json.loads(path.read_text())["uri"], path.parent)
+            if trial["id"] not in failed and tracker.status() in ("RUNNING", "FAILED"):
+                tracker.end("KILLED")

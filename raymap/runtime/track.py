@@ -65,13 +65,13 @@ class Tracker:
             self._client = client(self.uri)
         return self._client
 
-    def is_running(self) -> bool:
-        """Whether the store takes the run for one that goes on; False if it does not answer."""
+    def status(self) -> str:
+        """What the store takes the run for ("RUNNING", "FINISHED", ...); empty if it does not answer."""
         try:
-            return self.client.get_run(self.run_id).info.status == "RUNNING"
+            return self.client.get_run(self.run_id).info.status
         except Exception as error:
             log.warning("MLflow at %s does not answer (%s)", self.uri, error)
-            return False
+            return ""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Log scalars of one step."""
