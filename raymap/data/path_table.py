@@ -154,3 +154,20 @@ def from_channel(channel: Channel, num_paths: int) -> PathTable:
         power_db=paths.gain_db, delay_s=paths.delay_s, zenith_rad=paths.aoa_rad[..., 1],
         azimuth_rad=paths.aoa_rad[..., 0], kind=paths.kind, valid=paths.valid,
     )  # fmt: skip
+
+
+def line_of_sight(receivers_m: np.ndarray, transmitter_m: Sequence[float], frequency_hz: float) -> PathTable:
+    """The straight path to every receiver (N, 3) [m] in free space (Friis), and no other."""
+    receivers_m = np.asarray(receivers_m, np.float64)
+    ray_m = np.asarray(transmitter_m, np.float64) - receivers_m
+    length_m = np.linalg.norm(ray_m, axis=1)
+    columns = {
+        "power_db": -units.free_space_loss_db(1.0, frequency_hz) - 20.0 * np.log10(length_m),
+        "delay_s": length_m / units.SPEED_OF_LIGHT_M_S,
+        "zenith_rad": np.arccos(ray_m[:, 2] / length_m),
+        "azimuth_rad": np.arctan2(ray_m[:, 1], ray_m[:, 0]),
+        "kind": np.full(len(receivers_m), PathKind.LINE_OF_SIGHT),
+        "valid": np.ones(len(receivers_m), bool),
+    }
+    columns = {name: values[:, None] for name, values in columns.items()}
+    return PathTable(receivers_m, transmitter_m, frequency_hz, **columns)

@@ -64,12 +64,14 @@ def connect(min_cpus: float = 1) -> None:
 
     if not ray.is_initialized():
         found = outside.environment()
-        options = {"logging_level": "WARNING"} | ({"runtime_env": {"env_vars": found}} if found else {})
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(**options)
+        if address := os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level="WARNING", runtime_env=_told(found, address))
         else:
             _forget_head()
-            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)), **options)
+            port = _free_port()
+            with _environment(RAY_GCS_SERVER_PORT=str(port)):
+                ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)),
+                         logging_level="WARNING", runtime_env=_told(found, f"{_node_ip()}:{port}"))  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
     available = ray.cluster_resources().get("CPU", 0)
     if available < min_cpus:
@@ -77,6 +79,32 @@ def connect(min_cpus: float = 1) -> None:
             f"this run needs {min_cpus:g} CPUs (its workers, and one for the data stream), the cluster "
             f"has {available:g}; lower --workers.num or --workers.cpus_each, or add nodes"
         )
+
+
+def _told(variables: dict[str, str], address: str) -> dict[str, dict[str, str]]:
+    """The runtime environment of all processes of a job: ``variables``, and which cluster is theirs.
+
+    What Ray asks about a cluster from within one of its processes, it asks the only cluster that it sees on the
+    machine, and fails where it sees two.
+    """
+    host, _, port = address.rpartition(":")
+    told = {"RAY_ADDRESS": address} if host and port.isdigit() and "://" not in host else {}
+    return {"env_vars": {**variables, **told}}
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """With these environment variables, and afterwards as before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def device() -> torch.device:

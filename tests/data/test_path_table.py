@@ -87,3 +87,15 @@ def test_shapes_must_agree():
         )
     kinds = {PathKind(kind) for kind in np.unique(table.kind[table.valid])}
     assert kinds <= set(PathKind)
+
+
+def test_the_straight_path_leads_to_the_transmitter_and_loses_what_friis_says():
+    receivers_m, transmitter_m = np.array([[3.0, 4.0, 0.0], [6.0, 8.0, 0.0], [0.0, 0.0, -5.0]]), np.zeros(3)
+    table = path_table.line_of_sight(receivers_m, transmitter_m, 3.5e9)
+    zenith, azimuth, length_m = table.zenith_rad, table.azimuth_rad, table.delay_s * 299_792_458.0
+    ray_m = length_m * np.hstack([np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth), np.cos(zenith)])
+    np.testing.assert_allclose(receivers_m + ray_m, np.tile(transmitter_m, (3, 1)), atol=1e-4)
+    wavelength_m = 299_792_458.0 / 3.5e9
+    friis_db = 20 * np.log10(wavelength_m / (4 * np.pi * np.array([[5.0], [10.0], [5.0]])))
+    np.testing.assert_allclose(table.power_db, friis_db, atol=1e-3)
+    assert (table.kind == PathKind.LINE_OF_SIGHT).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from raymap.data import path_file
-from raymap.data.path_table import PathTable
+from raymap.data.path_table import line_of_sight
 
 
 @pytest.fixture
@@ -12,17 +12,8 @@ def job(load_job):
 
 def square(path, num=120):
     """Line of sight alone on an open square, at random places, as a table of measurements."""
-    transmitter_m = np.array([50.0, 50.0, 20.0])
     receivers_m = np.pad(np.random.default_rng(0).uniform(0, 100, (num, 2)), [(0, 0), (0, 1)])
-    ray_m = transmitter_m - receivers_m
-    length_m = np.linalg.norm(ray_m, axis=1)
-    numbers = {
-        "power_db": -43.0 - 20 * np.log10(length_m), "delay_s": length_m / 299_792_458.0,
-        "zenith_rad": np.arccos(ray_m[:, 2] / length_m), "azimuth_rad": np.arctan2(ray_m[:, 1], ray_m[:, 0]),
-        "kind": np.zeros(num), "valid": np.ones(num, bool),
-    }  # fmt: skip
-    columns = {name: values[:, None] for name, values in numbers.items()}
-    path_file.write(path, PathTable(receivers_m, transmitter_m, 3.5e9, **columns))
+    path_file.write(path, line_of_sight(receivers_m, (50.0, 50.0, 20.0), 3.5e9))
     return path
 
 
