@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raymap.evaluation import html_page, sweep_pictures
-from raymap.evaluation.markdown import table
+from raymap.evaluation.markdown import interval, table
 from raymap.space import short
 
 SCORE, TIME = "val_score", "val_ms"
@@ -81,7 +81,8 @@ def write(path: Path, about: Mapping[str, Any], trials: Sequence[Mapping[str, An
     """Write the page as one HTML file, and as Markdown beside it with its pictures in a folder of that name.
 
     ``about``: name, command, commit, hardware, space, search, scheduler, objectives, num_steps. ``trials``: number,
-    status, and history, a line of metrics and ``overrides`` for every checkpoint. Returns ``path``.
+    status, and history, a line of metrics and ``overrides`` for every checkpoint. ``about`` may have ``confirmed``, as
+    :func:`raymap.runtime.sweep_confirm.confirm` returns it. Returns ``path``.
     """
     known = sorted((trial for trial in trials if trial["history"]), key=lambda trial: at_best(trial)[SCORE])
     pictures = _pictures(about, known)
@@ -144,6 +145,8 @@ def _markdown(
         "split, and the best checkpoint of each trial. The lower the better.", "",
         "## The best", "", *_best(keys, known), "",
     ]  # fmt: skip
+    if "confirmed" in about:
+        lines += ["## Confirmed", "", *_confirmed(about["confirmed"]), ""]
     heads = {
         "coordinates": "Settings and scores", "curves": "Learning curves", "importance": "What each setting is worth",
         "front": "Quality against time",
@@ -169,6 +172,21 @@ def _best(keys: Sequence[str], known: Sequence[Mapping[str, Any]]) -> list[str]:
             *(_value(best["overrides"][key]) for key in keys), trial["status"],
         ])  # fmt: skip
     return table(head, rows)
+
+
+def _confirmed(found: Mapping[str, Any]) -> list[str]:
+    settings = ", ".join(f"{short(key)} {_value(value)}" for key, value in found["overrides"].items())
+    rows = [
+        [f"{split} ({part['num_maps']:,} maps)", name, interval(scores, 4),
+         ", ".join(f"{value:.4f}" for value in scores["by_seed"]), part["verdict"] if number == 0 else ""]
+        for split, part in found["splits"].items() for number, (name, scores) in enumerate(part["methods"].items())
+    ]  # fmt: skip
+    return [
+        f"Found: {settings}. Trained anew for {found['num_steps']:,} steps from {found['seeds']} seeds, beside the job "
+        "as it was before, and scored on maps that no trial has seen. *Verdict*: Wilcoxon's signed-rank test over "
+        "scenes, of the mean over seeds.", "",
+        *table(["split", "settings", "NMSE (95 % interval)", "by seed", "verdict on those found"], rows),
+    ]  # fmt: skip
 
 
 def _value(value: Any) -> str:

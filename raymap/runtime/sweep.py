@@ -23,14 +23,16 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from raymap.config import Settings, TrackingConfig
 from raymap.runtime import cluster, provenance, sweep_trial, track
-from raymap.runtime.sweep_log import Budget, SweepLog
+from raymap.runtime.method import MethodJob
+from raymap.runtime.sweep_confirm import confirm
+from raymap.runtime.sweep_log import SWEEP_FILE, Budget, SweepLog
 from raymap.runtime.sweep_trial import SCORE, Trial
 from raymap.space import Choice, Range, Space, fields_of, require_fits
 
 JobT = TypeVar("JobT", bound=Settings)
 TUNE_FOLDER = "tune"
 #: Settings of a sweep that may differ between the interrupted and the resumed command.
-MAY_CHANGE = ("tracking", "storage", "parallel", "max_hours")
+MAY_CHANGE = ("tracking", "storage", "parallel", "max_hours", "confirm_seeds", "confirm_steps")
 
 
 class Sweep(Settings, Generic[JobT]):
@@ -56,6 +58,10 @@ class Sweep(Settings, Generic[JobT]):
     keep: int = Field(3, ge=2, description="asha lets one in so many go on at every look")
     parallel: int | None = Field(None, ge=1, description="trials at a time; default: as many as there are CPUs or GPUs")
     max_failures: int = Field(2, ge=0, description="how often a failed trial is tried again")
+    confirm_seeds: int = Field(
+        0, ge=0, description="afterwards train what was found, and the job as it was, from so many seeds each"
+    )
+    confirm_steps: int | None = Field(None, ge=1, description="steps of these trainings; default: those of a trial")
     tracking: TrackingConfig = TrackingConfig()
     seed: int = 0
 
@@ -66,6 +72,10 @@ class Sweep(Settings, Generic[JobT]):
         require_fits(self.space, self.job)
         if self.objectives[0] != SCORE or len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives begin with {SCORE}, and none is there twice, got {self.objectives}")
+        if self.confirm_seeds and not isinstance(self.job, MethodJob):
+            raise ValueError(
+                "only methods of maps are confirmed here; of paths, train_pinn_gnn.py --tuned compares them"
+            )
         if self.scheduler == "pbt":
             fixed = [name for name in fields_of(self.space) if not name.startswith(sweep_trial.changeable(self.job))]
             if fixed:
@@ -83,9 +93,10 @@ class Sweep(Settings, Generic[JobT]):
 def sweep(sweep: Sweep) -> dict[str, Any]:
     """Run the sweep, or go on with it; returns what ``best.json`` holds.
 
-    Writes ``best.json`` as soon as there is a result and whenever there is a better one, and ``sweep.html`` and
-    ``sweep.json`` with all trials. A trial that fails is tried again and never ends the sweep. Raises ValueError if the
-    folder holds a sweep with other settings, RuntimeError if no trial came to a result.
+    Writes ``best.json`` as soon as there is a result and whenever there is a better one, ``sweep.html`` and
+    ``sweep.json`` with all trials, and ``confirm.json`` where that is asked for
+    (:func:`raymap.runtime.sweep_confirm.confirm`). A trial that fails is tried again and never ends the sweep. Raises
+    ValueError if the folder holds a sweep with other settings, RuntimeError if no trial came to a result.
     """
     _claim(sweep)
     num_parallel = _connect(sweep)
@@ -98,6 +109,9 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
         job = sweep_trial.prepared(sweep.job, sweep.space, sweep.folder, inside)
         _tuner(sweep, job, inside, num_parallel, log).fit()
         found = log.write()
+        if sweep.confirm_seeds:
+            confirm(job, found["overrides"], sweep.folder, inside, sweep.confirm_seeds, sweep.confirm_steps)
+            log.write()
     except BaseException:
         tracker.end("FAILED", patience_s=5)
         raise
@@ -110,11 +124,13 @@ def sweep(sweep: Sweep) -> dict[str, Any]:
 
 
 def _log(sweep: Sweep) -> SweepLog:
+    kept = sweep.folder / SWEEP_FILE
+    before = json.loads(kept.read_text())["commit"].split(", ") if kept.is_file() else []
     about = {
         "name": sweep.name, "space": sweep.model_dump(mode="json")["space"], "search": sweep.search,
         "scheduler": sweep.scheduler, "objectives": list(sweep.objectives), "num_trials": sweep.num_trials,
         "num_steps": sweep_trial.last_stage(sweep.job).optim.num_steps, "hardware": provenance.hardware(),
-        "commit": provenance.git_commit(), "command": " ".join(["python", *sys.argv]),
+        "commit": ", ".join(dict.fromkeys([*before, provenance.git_commit()])), "command": " ".join(["python", *sys.argv]),
     }  # fmt: skip
     return SweepLog(str(sweep.folder), about)
 

@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from raymap.data.schema import write_text
 from raymap.evaluation import sweep_page
 from raymap.runtime import sweep_trial
+from raymap.runtime.sweep_confirm import CONFIRM_FILE
 from raymap.runtime.sweep_trial import SCORE, TIME
 
 BEST_FILE, SWEEP_FILE, PAGE_FILE = "best.json", "sweep.json", "sweep.html"
@@ -48,10 +50,12 @@ class SweepLog:
         found = {"sweep": self.about["name"], "commit": self.about["commit"], "num_trials": len(trials), **_told(best)}
         if len(objectives) > 1:
             found["front"] = [_told(trial) for trial in sweep_page.front(known, objectives)]
-        _write_whole(self.folder / BEST_FILE, json.dumps(found, indent=2) + "\n")
-        _write_whole(self.folder / SWEEP_FILE, json.dumps({**self.about, "trials": trials}, indent=1) + "\n")
+        confirmed = self.folder / CONFIRM_FILE
+        about = self.about | ({"confirmed": json.loads(confirmed.read_text())} if confirmed.is_file() else {})
+        write_text(self.folder / BEST_FILE, json.dumps(found, indent=2) + "\n")
+        write_text(self.folder / SWEEP_FILE, json.dumps({**about, "trials": trials}, indent=1) + "\n")
         if page:
-            sweep_page.write(self.folder / PAGE_FILE, self.about, trials)
+            sweep_page.write(self.folder / PAGE_FILE, about, trials)
         return found
 
     def told(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -100,12 +104,6 @@ def _told(trial: dict[str, Any]) -> dict[str, Any]:
     scores = {name: best[name] for name in (SCORE, TIME) if name in best}
     about = {name: trial[name] for name in ("id", "number")}
     return {"trial": about, "overrides": best["overrides"], "step": best["step"], **scores}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.rename(path)
 
 
 class Budget:

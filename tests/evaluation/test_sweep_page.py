@@ -79,3 +79,16 @@ def test_the_page_holds_the_best_and_its_pictures_and_fetches_nothing(tmp_path):
 
 def test_one_trial_is_a_page_too(tmp_path):
     assert sweep_page.write(tmp_path / "sweep.html", about(), trials(1)).is_file()
+
+
+def test_what_was_trained_anew_is_told_with_its_verdict(tmp_path):
+    scores = {
+        "settings found": {"mean": 0.0123, "low": 0.01, "high": 0.014, "num": 80, "by_seed": [0.0121, 0.0125]},
+        "settings of the job": {"mean": 0.0234, "low": 0.02, "high": 0.026, "num": 80, "by_seed": [0.0231, 0.0237]},
+    }
+    split = {"num_maps": 80, "num_scenes": 20, "p": 0.001, "verdict": "better", "methods": scores}
+    confirmed = {"overrides": {"map.model.width": 16}, "seeds": 2, "num_steps": 100, "splits": {"test": split}}
+    sweep_page.write(tmp_path / "sweep.html", about(confirmed=confirmed), trials())
+    page = (tmp_path / "sweep.md").read_text()
+    assert "Found: map.model.width 16. Trained anew for 100 steps from 2 seeds" in page
+    assert "| test (80 maps) | settings found | 0.0123 (0.0100–0.0140) | 0.0121, 0.0125 | better |" in page
