@@ -130,7 +130,8 @@ def _log(sweep: Sweep) -> SweepLog:
         "name": sweep.name, "space": sweep.model_dump(mode="json")["space"], "search": sweep.search,
         "scheduler": sweep.scheduler, "objectives": list(sweep.objectives), "num_trials": sweep.num_trials,
         "num_steps": sweep_trial.last_stage(sweep.job).optim.num_steps, "hardware": provenance.hardware(),
-        "commit": ", ".join(dict.fromkeys([*before, provenance.git_commit()])), "command": " ".join(["python", *sys.argv]),
+        "commit": ", ".join(dict.fromkeys([*before, provenance.git_commit()])),
+        "command": " ".join(["python", *sys.argv]),
     }  # fmt: skip
     return SweepLog(str(sweep.folder), about)
 
