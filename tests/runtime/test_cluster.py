@@ -23,6 +23,19 @@ def test_a_cluster_that_is_too_small_is_refused_at_once(ray_local):
         cluster.connect(min_cpus=1000)
 
 
+def test_processes_of_a_cluster_know_it_among_several(ray_local):
+    def found():
+        from ray._private.services import canonicalize_bootstrap_address_or_die
+
+        return ray_local.get_runtime_context().gcs_address, canonicalize_bootstrap_address_or_die(None)
+
+    before = dict(os.environ)
+    with cluster.local_head(1) as other:
+        mine, guessed = ray_local.get(ray_local.remote(found).remote(), timeout=60)
+    assert mine == guessed != other["RAY_ADDRESS"]
+    assert {name: os.environ.get(name) for name in before} == before
+
+
 def test_a_local_head_leaves_nothing_behind():
     environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     script = (

@@ -8,7 +8,7 @@ import pytest
 
 from raymap import units
 from raymap.config import MeasurementsConfig
-from raymap.data import generated, schema, shards, sites
+from raymap.data import schema
 from raymap.data.columns import from_columns
 from raymap.data.reader import ShardReader
 from raymap.evaluation import summary
@@ -17,27 +17,11 @@ from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.models.interpolation import Kriging
 from raymap.models.pathloss import FreeSpace
-from raymap.propagation import dominant_path
 from raymap.runtime.evaluate import INTERPOLATIONS, LAWS, Scorer, name_predictions, score, score_gain
-from raymap.scene import Grid
-
-GRID = Grid((32, 32), 8.0)
-
-
-def town(seed, num_transmitters=1):
-    """Rows of a small town."""
-    scene = generated.city(seed, GRID)
-    for tx_id, place in enumerate(sites.place(scene, num_transmitters, seed)):
-        yield schema.row(scene, tx_id, place, dominant_path.solve(scene, place))
-
-
-def write_towns(folder, kind="srm", **splits):
-    shards.write(splits, folder, name="towns", kind=kind, shape=GRID.shape, cell_m=8.0, sources=("towns",),
-                 attribution="")  # fmt: skip
 
 
 @pytest.fixture
-def towns(tmp_path):
+def towns(town, write_towns, tmp_path):
     """Dataset folder, the columns of its test split, and predictions of it that are 5 dB wrong outdoors."""
     write_towns(tmp_path / "data", train=town(0, 2), test=[*town(1, 2), *town(2, 2)])
     columns = ShardReader(tmp_path / "data", "test").load().columns
@@ -50,7 +34,7 @@ def towns(tmp_path):
 
 
 @pytest.mark.parametrize("kind", schema.DOMINANT_PATH_KINDS)
-def test_a_model_that_reads_the_truth_is_refused_before_anything_is_scored(kind, tmp_path):
+def test_a_model_that_reads_the_truth_is_refused_before_anything_is_scored(kind, town, write_towns, tmp_path):
     write_towns(tmp_path / "data", kind, test=town(0))
     base.save(CellLaw(CellLaw.Config(inputs=("log_distance", "dominant_path"))), tmp_path / "law")
     with pytest.raises(ValueError, match=f"'towns' is of kind '{kind}', whose true maps are dominant-path maps"):

@@ -122,6 +122,9 @@ def test_mlflow_holds_every_stage_and_a_model_that_loads_by_itself(submitted):
     assert pictures and all(path.endswith(".png") for path in pictures)
     assert "test/nmse" in runs["debug"].data.metrics
 
+    artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
+    assert {"report.html", "model", "samples"} <= artifacts
+
     direct = raymap.load(submitted[0] / "debug/model")
     tracked = raymap.load(f"runs:/{run_id}/model", tracking_uri=uri)
     assert all((a == b).all() for a, b in zip(
@@ -136,3 +139,29 @@ def test_mlflow_holds_every_stage_and_a_model_that_loads_by_itself(submitted):
     gain_db = generic.predict(scene_columns([scene], site))
     np.testing.assert_allclose(gain_db[0], raymap.predict(direct, scene, site)[0].gain_db, atol=1e-4)
     assert Path(submitted[0] / "debug/model/run.json").is_file()
+
+
+def test_the_model_is_registered_with_all_that_who_finds_it_there_needs(submitted):
+    import mlflow
+
+    uri = f"sqlite:///{submitted[0]}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri)
+    version = client.get_model_version_by_alias("k2", "champion")
+    assert version.version == "1" and "challenger" not in client.get_registered_model("k2").aliases
+    fingerprint = json.loads((submitted[0] / "debug/data/dataset.json").read_text())["fingerprint"]
+    assert version.tags["dataset_fingerprint"] == fingerprint and version.tags["commit"]
+    for told in ("# RadioDiff-k²", fingerprint, "Scores on the split test", "| Free space |", "32 x 32 cells of 8 m"):
+        assert told in version.description
+
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model("models:/k2@champion")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/k2@champion"))
+    assert (folder / "README.md").read_text() == version.description
+    example = dict(np.load(folder / "input_example.npz"))
+    assert [spec.name for spec in model.metadata.signature.inputs] == list(example)
+    gain_db = model.predict(example)
+    assert gain_db.shape == (1, 32, 32) and gain_db.dtype == np.float32 and np.isfinite(gain_db).all()
+    with pytest.raises(mlflow.exceptions.MlflowException, match="building_m"):
+        model.predict({name: value for name, value in example.items() if name != "building_m"})
+    served, direct = raymap.load("models:/k2@champion", tracking_uri=uri), raymap.load(submitted[0] / "debug/model")
+    assert all((a == b).all() for a, b in zip(served.state_dict().values(), direct.state_dict().values(), strict=True))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raymap.data import generated, schema, shards, sites, sources
+from raymap.data import schema, shards, sources
 from raymap.data.columns import from_columns
 from raymap.data.reader import ShardReader
 from raymap.data.sources import Counts
@@ -18,37 +18,20 @@ from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.models.interpolation import Kriging
 from raymap.models.pathloss import FreeSpace, LogDistance
-from raymap.propagation import dominant_path
 from raymap.runtime import cluster
 from raymap.runtime import localize as runtime
 from raymap.runtime.evaluate import FLOORS, sample_seeds, score_batch, score_gain
 from raymap.runtime.localize import Mapper, by_scene, first_transmitters, localize, only, score_points
-from raymap.scene import Grid
-
-GRID = Grid((32, 32), 8.0)
-
-
-def town(seed, num=4):
-    """Rows of a small town."""
-    scene = generated.city(seed, GRID)
-    for tx_id, place in enumerate(sites.place(scene, num, seed)):
-        yield schema.row(scene, tx_id, place, dominant_path.solve(scene, place))
-
-
-def write_towns(folder, kind="srm", rows_per_shard=4, **splits):
-    shards.write(splits, folder, name="towns", kind=kind, shape=GRID.shape, cell_m=8.0, sources=("towns",),
-                 attribution="", rows_per_shard=rows_per_shard)  # fmt: skip
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
-def towns():
+def towns(town):
     """Rows of three towns."""
-    return [row for seed in (1, 2, 3) for row in town(seed)]
+    return [row for seed in (1, 2, 3) for row in town(seed, 4)]
 
 
 @pytest.fixture(scope="module")
-def data(towns, tmp_path_factory):
+def data(towns, write_towns, tmp_path_factory):
     """A dataset with a test and no training split; rows of a town lie in several shards."""
     return write_towns(tmp_path_factory.mktemp("data"), rows_per_shard=3, test=towns)
 
@@ -113,7 +96,7 @@ def test_points_do_not_depend_on_blocks_and_their_order(in_process, data, models
     pd.testing.assert_frame_equal(score_points(models, data, "test", **asked), points)
 
 
-def test_methods_are_paired_and_scenes_draw_by_their_name_alone(in_process, data, models, towns, tmp_path):
+def test_methods_are_paired_and_scenes_draw_by_their_name_alone(in_process, data, models, towns, write_towns, tmp_path):
     asked = {"num_transmitters": 4, "num_points": 100}
     points = score_points(models, data, "test", **asked)
     places = ["row", "column", "line_of_sight"]
@@ -194,7 +177,7 @@ def test_a_map_that_is_not_finite_is_named(in_process, data, models, monkeypatch
 
 
 @pytest.mark.parametrize("kind", schema.DOMINANT_PATH_KINDS)
-def test_what_cannot_be_compared_is_refused_before_anything_is_written(kind, towns, models, tmp_path):
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(kind, towns, write_towns, models, tmp_path):
     data = write_towns(tmp_path / "data", kind, test=towns)
     base.save(Kriging(Kriging.Config()), tmp_path / "kriging")
     base.save(CellLaw(CellLaw.Config(inputs=("log_distance", "dominant_path"))), tmp_path / "oracle")
@@ -213,14 +196,16 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(kind, tow
         score_points({TRUE_MAPS: models["law"]}, data, "test", num_transmitters=2)
 
 
-def test_floors_stand_beside_models_and_laws_come_from_another_dataset(in_process, data, models, tmp_path, monkeypatch):
+def test_floors_stand_beside_models_and_laws_come_from_another_dataset(
+    in_process, data, models, town, write_towns, tmp_path, monkeypatch
+):
     monkeypatch.setattr(runtime, "LAWS", {"Taught": LogDistance.Config()})
     asked = {"num_transmitters": 2, "noise_db": 2.0, "num_points": 50}
     found = localize({"friis": models["friis"]}, data, "test", tmp_path / "a", **asked)
     assert list(found["methods"]) == [*FLOORS, "friis", TRUE_MAPS]
     assert found["laws_fitted_on"] == "split 'test' of towns"
     assert found["methods"]["friis"] == found["methods"]["Free space"]
-    taught = write_towns(tmp_path / "taught", train=town(0))
+    taught = write_towns(tmp_path / "taught", train=town(0, 4))
     other = localize({"friis": models["friis"]}, data, "test", tmp_path / "b", laws_data=taught, **asked)
     assert list(other["methods"]) == ["Taught", "friis", TRUE_MAPS]
     assert other["laws_fitted_on"] == "split 'train' of towns"
