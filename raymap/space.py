@@ -33,6 +33,10 @@ class Range(Settings):
             raise ValueError(f"a range of integers has whole ends, got {self.low:g}..{self.high:g}")
         return self
 
+    def __repr__(self) -> str:
+        """As people write it."""
+        return f"{self.low:g}..{self.high:g}{' int' * self.integer}{' log' * self.log}"
+
     @property
     def ends(self) -> tuple[float, ...]:
         """Values to check a config with."""
@@ -43,6 +47,10 @@ class Choice(Settings):
     """One of several values."""
 
     values: tuple[Any, ...] = Field(min_length=2)
+
+    def __repr__(self) -> str:
+        """As people write it."""
+        return "|".join(value if isinstance(value, str) else json.dumps(value) for value in self.values)
 
     @property
     def ends(self) -> tuple[Any, ...]:

@@ -32,6 +32,7 @@ class Outer(Settings):
 )
 def test_domains_are_written_as_people_do(text, wanted):
     assert domain_of(text) == wanted
+    assert domain_of(repr(wanted)) == wanted
 
 
 @pytest.mark.parametrize(
