@@ -145,27 +145,54 @@ def predict(model: Predictor, batch: MapBatch, seeds: Sequence[int], *, tile_cel
     size = tuple(batch.building.shape[-2:])
     if max(size) <= tile_cells:
         return model.predict(batch, seeds)
-    axes = [_Axis.over(length, tile_cells, overlap_cells, model.multiple) for length in size]
-    shape = tuple(axis.tile for axis in axes)
-    places = list(product(range(len(axes[0].begins)), range(len(axes[1].begins))))
-    drawn = torch.zeros_like(batch.building)
-    at_once = max(1, MAX_CELLS // (len(batch) * shape[0] * shape[1]))
+    windows = Windows.over(size, tile_cells, overlap_cells, model.multiple)
+    at_once = max(1, MAX_CELLS // (len(batch) * windows.shape[0] * windows.shape[1]))
+    places, parts = windows.places(), []
     for start in range(0, len(places), at_once):
         chosen = places[start : start + at_once]
-        corners = [(axes[0].begins[row], axes[1].begins[column]) for row, column in chosen]
         # Windows draw noise of their own; equal noise would show as a pattern that repeats.
-        noise = [seed for place in chosen for seed in further_seeds(seeds, f"window {place}")]
-        signal = model.predict(cut(batch, corners, shape), noise).split(len(batch))
-        for (row, column), (top, left), part in zip(chosen, corners, signal, strict=True):
-            weight = np.outer(axes[0].weights[row], axes[1].weights[column])
-            share = torch.from_numpy(weight).to(part)
-            drawn[..., top : top + shape[0], left : left + shape[1]] += share * part
-    return torch.where(batch.outdoor, drawn.clamp(-1, 1), -1.0)
+        noise = [seed for place, _ in chosen for seed in further_seeds(seeds, f"window {place}")]
+        signal = model.predict(cut(batch, [corner for _, corner in chosen], windows.shape), noise)
+        parts += signal.split(len(batch))
+    return torch.where(batch.outdoor, windows.blended(parts).clamp(-1, 1), -1.0)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How an area is cut into windows of one ``shape``, and put together again."""
+
+    axes: tuple[_Axis, _Axis]
+
+    @staticmethod
+    def over(size: Sequence[int], tile_cells: int, overlap_cells: int, multiple: int) -> Windows:
+        """Windows over (rows, columns); arguments and errors as :func:`predict`."""
+        rows, columns = (_Axis.over(length, tile_cells, overlap_cells, multiple) for length in size)
+        return Windows((rows, columns))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a window."""
+        return self.axes[0].tile, self.axes[1].tile
+
+    def places(self) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """(number of the row and column of windows, top left corner [cells]) of every window."""
+        rows, columns = (list(enumerate(axis.begins)) for axis in self.axes)
+        return [((row, column), (top, left)) for (row, top), (column, left) in product(rows, columns)]
+
+    def blended(self, parts: Sequence[Tensor]) -> Tensor:
+        """Predictions of all windows, (B, 1, *shape) in the order of :meth:`places`, -> (B, 1, H, W)."""
+        drawn = parts[0].new_zeros((*parts[0].shape[:2], *(axis.size for axis in self.axes)))
+        height, width = self.shape
+        for ((row, column), (top, left)), part in zip(self.places(), parts, strict=True):
+            weight = np.outer(self.axes[0].weights[row], self.axes[1].weights[column])
+            drawn[..., top : top + height, left : left + width] += torch.from_numpy(weight).to(part) * part
+        return drawn
 
 
 class _Axis(NamedTuple):
     """How one side of an area is cut."""
 
+    size: int
     tile: int
     begins: list[int]
     weights: np.ndarray
@@ -173,10 +200,10 @@ class _Axis(NamedTuple):
     @staticmethod
     def over(size: int, tile_cells: int, overlap_cells: int, multiple: int) -> _Axis:
         if size <= tile_cells:
-            return _Axis(size, [0], np.ones((1, size)))
+            return _Axis(size, size, [0], np.ones((1, size)))
         tile, overlap = tile_cells // multiple * multiple, -(-overlap_cells // multiple) * multiple
         begins = starts(size, tile, overlap, multiple)
-        return _Axis(tile, begins, weights(size, tile, overlap, begins))
+        return _Axis(size, tile, begins, weights(size, tile, overlap, begins))
 
 
 def padded(scene: Scene, multiple: int) -> Scene:

@@ -61,6 +61,7 @@ def read(
     level_m: float = 3.0,
     frequency_hz: float = 5.9e9,
     name: str | None = None,
+    max_cells: int = MAX_CELLS,
 ) -> Town:
     """The town in a GeoJSON file (or parsed document) of footprints; :mod:`raymap.data.geojson` has what it may hold.
 
@@ -69,7 +70,7 @@ def read(
     get ``default_height_m``, a storey is ``level_m``. ``name``: of the scene; default: the file's name.
 
     Raises FileNotFoundError, ValueError for a file that is no GeoJSON of this kind, without any usable building (on
-    the map), or for a map longer than ``MAX_SIZE_M`` or of more than ``MAX_CELLS``, and ImportError without the extra
+    the map), or for a map longer than ``MAX_SIZE_M`` or of more than ``max_cells``, and ImportError without the extra
     ``geo``.
     """
     for what, value in (("cell_m", cell_m), ("default_height_m", default_height_m), ("level_m", level_m)):
@@ -78,7 +79,7 @@ def read(
     if centre_lonlat is not None and shape is None:
         raise ValueError("centre_lonlat needs the shape (rows, columns) of the map around it")
     window = None if shape is None else Grid(shape, cell_m)
-    _require_size(window)
+    _require_size(window, max_cells)
     name = name or ("footprints" if isinstance(source, Mapping) else Path(str(source)).stem)
 
     found = geojson.read(source, level_m)
@@ -93,6 +94,7 @@ def read(
             failures.append(Failure(building.what, str(error)))
     _require_some(outlines, name, failures)
     grid = _grid([outline for _, outline in outlines], cell_m, window, centre_lonlat)
+    _require_size(grid, max_cells)
     building_m, painted, too_small = footprint_cells.paint(outlines, grid, default_height_m)
     failures += [Failure(what, f"it covers no centre of a cell of {cell_m:g} m") for what in too_small]
     num_outside = len(buildings) + len(found.failures) - len(failures) - len(painted)
@@ -115,7 +117,7 @@ def _require_some(left: Sequence[Any], where: str, failures: Sequence[Failure]) 
         raise ValueError(f"{where}: no building can be used; {reasons or 'none of its features is one'}")
 
 
-def _require_size(grid: Grid | None) -> None:
+def _require_size(grid: Grid | None, max_cells: int) -> None:
     if grid is None:
         return
     height_m, width_m = grid.size_m
@@ -124,9 +126,9 @@ def _require_size(grid: Grid | None) -> None:
             f"a map of {width_m / 1000:.4g} km by {height_m / 1000:.4g} km is too large, {MAX_SIZE_M / 1000:g} km is "
             f"the limit; choose a part by shape and centre_lonlat"
         )
-    if grid.shape[0] * grid.shape[1] > MAX_CELLS:
+    if grid.shape[0] * grid.shape[1] > max_cells:
         raise ValueError(
-            f"{grid.shape} are more than {MAX_CELLS:,} cells, the limit; take a cell_m above {grid.cell_m}"
+            f"{grid.shape} are more than {max_cells:,} cells, the limit; take a cell_m above {grid.cell_m}"
         )
 
 
@@ -199,9 +201,7 @@ def _grid(
         )
     first, top = (math.floor((value - MARGIN_M) / cell_m) for value in (west, -north))
     last, bottom = (math.ceil((value + MARGIN_M) / cell_m) for value in (east, -south))
-    grid = Grid((bottom - top, last - first), cell_m, (first * cell_m, top * cell_m))
-    _require_size(grid)
-    return grid
+    return Grid((bottom - top, last - first), cell_m, (first * cell_m, top * cell_m))
 
 
 def _bounds(outlines: list[MultiPolygon]) -> tuple[float, float, float, float]:

@@ -17,7 +17,7 @@ from raymap.data.batch import MapBatch, symmetry
 from raymap.models.base import Predictor, further_seeds
 
 #: What undoes each symmetry of the square (``raymap.data.batch.symmetry``): a transposed flip flips the other axis.
-_BACK = (0, 1, 2, 3, 4, 6, 5, 7)
+BACK = (0, 1, 2, 3, 4, 6, 5, 7)
 
 
 class Ensemble(NamedTuple):
@@ -67,7 +67,7 @@ def members(model: Predictor, batch: MapBatch, seeds: Sequence[int], recipe: Rec
     with model.with_sampling(recipe.steps, recipe.stochastic, views=1):
         for k in range(recipe.num):
             image = model.predict(batch.turn(k % num_views), further_seeds(seeds, k) if k else seeds)
-            drawn.append(symmetry(image, _BACK[k % num_views]))
+            drawn.append(symmetry(image, BACK[k % num_views]))
     return torch.stack(drawn)
 
 

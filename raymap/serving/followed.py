@@ -1,0 +1,117 @@
+"""The models of an endpoint by name, each at the version that its source means now."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from raymap.runtime import registry, track
+from raymap.serving.drawing import About
+from raymap.serving.problems import Problem
+from raymap.serving.settings import Served, Serving
+from raymap.serving.stages import Item
+
+log = logging.getLogger("raymap.serving")
+
+
+class Graph(Protocol):
+    """The stages, wherever they run."""
+
+    async def warm(self, name: str) -> dict[str, Any]:
+        """Load a model where it is needed; what is known of it."""
+
+    async def draw(self, item: Item, two_stages: bool) -> tuple[Tensor | None, Tensor]:
+        """Outline (None of a model of one stage) and signal, (1, 1, H, W) each. Raises what the model raised."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it is served: ``pinned`` is what it is loaded by, ``told`` what is known of it."""
+
+    served: Served
+    pinned: str
+    told: dict[str, Any]
+
+    @property
+    def about(self) -> About:
+        """What has to be known to ask it."""
+        return About(self.told["multiple"], self.told["reads_dominant_path"], self.told["reads_measurements"],
+                     self.served.recipe)  # fmt: skip
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What is told of it to whoever asks."""
+        return {
+            "name": self.served.name, "version": self.pinned, "kind": self.told["kind"],
+            "cell_m": self.told["cell_m"], "other_cell_sizes": self.told["reads_cell_size"],
+            "frequency_hz": self.served.frequency_hz, "two_stages": self.told["two_stages"],
+            "needs_measurements": self.told["reads_measurements"],
+        }  # fmt: skip
+
+
+def pinned(source: str, tracking_uri: str | None) -> str:
+    """What a source means now, by a name under which nothing changes; an alias becomes a version.
+
+    Raises ValueError for a registered model or an alias that does not exist.
+    """
+    if source.startswith("models:/") and "@" in source:
+        name, alias = source.removeprefix("models:/").split("@", 1)
+        return f"models:/{name}/{registry.version_of(track.client(tracking_uri), name, alias)}"
+    return source
+
+
+class Followed:
+    """The models, which are looked after: a moved alias is loaded first and served then, so that nobody waits."""
+
+    def __init__(self, serving: Serving, graph: Graph) -> None:
+        self.serving, self.graph = serving, graph
+        self._models: dict[str, Model] = {}
+        self._lock = asyncio.Lock()
+        self.failures: dict[str, str] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model is there."""
+        return len(self._models) == len(self.serving.models)
+
+    async def look(self) -> None:
+        """Serve what the sources mean now. A model that cannot be had is told in ``failures``, others are served."""
+        async with self._lock:
+            for served in self.serving.models:
+                try:
+                    now = await asyncio.to_thread(pinned, served.source, self.serving.tracking_uri)
+                    known = self._models.get(served.name)
+                    if known is None or known.pinned != now:
+                        told = await self.graph.warm(now)
+                        self._models[served.name] = Model(served, now, told)
+                        log.info("%s is now %s", served.name, now)
+                    self.failures.pop(served.name, None)
+                except Exception as error:
+                    self.failures[served.name] = str(error)
+                    log.warning("%s (%s) cannot be served: %s", served.name, served.source, error)
+
+    async def follow(self) -> None:
+        """Look again and again, for good."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self.serving.follow_s if self.is_ready else min(2.0, self.serving.follow_s))
+
+    def named(self, name: str | None) -> Model:
+        """The model of a name, the first without one. Raises Problem: 422 for an unknown name, 503 for one that is
+        not there yet."""
+        names = [served.name for served in self.serving.models]
+        chosen = names[0] if name is None else name
+        if chosen not in names:
+            raise Problem(422, "model", name, f"one of {', '.join(names)}")
+        if chosen not in self._models:
+            why = self.failures.get(chosen, "it is being loaded")
+            raise Problem(503, "", None, f"{chosen} is not there yet: {why}", {"retry-after": "5"})
+        return self._models[chosen]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every model that is there."""
+        return [self._models[served.name].listed for served in self.serving.models if served.name in self._models]

@@ -1,0 +1,153 @@
+"""The graph on Ray Serve: ingress -> DM1 (outlines) -> DM2 (maps), each with its own batches and replicas.
+
+::
+
+    Ingress    HTTP; areas and positions are checked, inputs computed in threads, items sent through the stages
+    Outline    DM1 of two-stage models, many items at once
+    Map        DM2 of two-stage models, and every other model
+
+A replica holds several models and is told with every item which one is meant. Models are named by what does not change
+under them (a version, never an alias), so that a moved alias is another model and both are served for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import torch
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+from torch import Tensor
+
+import raymap
+from raymap.models.base import Predictor
+from raymap.models.k2 import K2
+from raymap.runtime import cluster
+from raymap.serving import stages
+from raymap.serving.settings import Serving, Stage
+from raymap.serving.stages import Item
+
+
+class _Replica:
+    """What both stages share: models by name, and batches of items."""
+
+    def __init__(self, serving: dict[str, Any], stage: str) -> None:
+        self.serving = Serving.model_validate(serving)
+        about: Stage = getattr(self.serving, stage)
+        self.device, self.bf16 = cluster.device(), self.serving.precision == "bf16"
+        if self.device.type == "cpu":
+            torch.set_num_threads(about.threads)
+        self.drawn.set_max_batch_size(about.max_batch_size)
+        self.drawn.set_batch_wait_timeout_s(about.batch_wait_s)
+        self._loads: dict[str, asyncio.Lock] = {}
+        self._models: dict[str, Predictor] = {}
+
+    async def model(self, name: str):
+        """The model of a name, loaded if it is not there; the one that was not asked for longest makes room."""
+        async with self._loads.setdefault(name, asyncio.Lock()):
+            if name not in self._models:
+                loaded = await asyncio.to_thread(raymap.load, name, tracking_uri=self.serving.tracking_uri)
+                while len(self._models) >= self.serving.models_per_replica:
+                    self._models.pop(next(iter(self._models)))
+                self._models[name] = loaded.to(self.device)
+            self._models[name] = self._models.pop(name)
+            return self._models[name]
+
+    async def __call__(self, item: Item):
+        """One item, drawn together with others. Raises what its model raised."""
+        await self.model(item.model)
+        found = await self.drawn(item)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
+    async def drawn(self, items: list[Item]) -> list:
+        models = {name: await self.model(name) for name in {item.model for item in items}}
+        return await asyncio.to_thread(stages.together, items, lambda group: self.draw(models[group[0].model], group))
+
+    def draw(self, model, items: list[Item]) -> list:
+        raise NotImplementedError
+
+    async def warm(self, name: str) -> dict[str, Any]:
+        """Load a model before it is asked for; what is known of it."""
+        return known(await self.model(name))
+
+
+def known(model: Predictor) -> dict[str, Any]:
+    """What an endpoint has to know of a model."""
+    return {
+        "two_stages": isinstance(model, K2), "multiple": model.multiple, "cell_m": model.cell_m,
+        "reads_dominant_path": model.config.reads("dominant_path"),
+        "reads_measurements": model.config.reads("sampled"), "reads_cell_size": model.config.reads("cell_size"),
+        "kind": model.config.kind,
+    }  # fmt: skip
+
+
+@serve.deployment(name="Outline")
+class Outline(_Replica):
+    """DM1."""
+
+    def __init__(self, serving: dict[str, Any]) -> None:
+        super().__init__(serving, "outline")
+
+    def draw(self, model, items: list[Item]) -> list[tuple[Tensor, Tensor | None]]:
+        return stages.outlines(model, items, self.bf16)
+
+
+@serve.deployment(name="Map")
+class Map(_Replica):
+    """DM2, and models of one stage."""
+
+    def __init__(self, serving: dict[str, Any]) -> None:
+        super().__init__(serving, "map")
+
+    def draw(self, model, items: list[Item]) -> list[Tensor]:
+        return stages.maps(model, items, self.bf16)
+
+
+class Deployed:
+    """The two stages as the ingress calls them. A request whose replica dies is sent once more."""
+
+    def __init__(self, outline: DeploymentHandle, map: DeploymentHandle) -> None:
+        self.outline, self.map = outline, map
+
+    async def draw(self, item: Item, two_stages: bool) -> tuple[Tensor | None, Tensor]:
+        """Outline (None of a model of one stage) and signal, (1, 1, H, W) each. Raises what the model raised."""
+        if not two_stages:
+            return None, await _twice(self.map, item)
+        outline, law = await _twice(self.outline, item)
+        signal = await _twice(self.map, replace(item, outline=outline, law=law))
+        return outline, signal
+
+    async def warm(self, name: str) -> dict[str, Any]:
+        """Load a model where it is needed; what is known of it."""
+        about = await self.map.warm.remote(name)
+        if about["two_stages"]:
+            await self.outline.warm.remote(name)
+        return about
+
+
+async def _twice(handle: DeploymentHandle, item: Item):
+    try:
+        return await handle.remote(item)
+    except RayActorError:
+        return await handle.remote(item)
+
+
+def options(stage: Stage) -> dict[str, Any]:
+    """A deployment's options."""
+    return {
+        "max_ongoing_requests": stage.max_ongoing_requests,
+        "max_queued_requests": stage.max_queued_requests,
+        "ray_actor_options": {"num_cpus": stage.num_cpus, "num_gpus": stage.num_gpus},
+        "autoscaling_config": {
+            "min_replicas": stage.min_replicas, "max_replicas": stage.max_replicas,
+            "target_ongoing_requests": stage.target_ongoing_requests, "upscale_delay_s": stage.upscale_delay_s,
+            "downscale_delay_s": stage.downscale_delay_s,
+        },
+        "graceful_shutdown_timeout_s": 30, "health_check_period_s": 5, "health_check_timeout_s": 30,
+    }  # fmt: skip

@@ -1,0 +1,72 @@
+"""What an endpoint serves, and how; ``args`` of ``serve/config.yaml``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from raymap.config import Settings
+from raymap.models.ensemble import Recipe
+from raymap.serving.limits import Limits
+
+
+class Served(Settings):
+    """A model under the name by which it is asked for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    source: str = Field(description="what raymap.load takes: an installed name, a folder, models:/k2@champion, runs:/…")
+    frequency_hz: float = Field(5.9e9, gt=0, description="carrier of the maps that it was trained on [Hz]")
+    recipe: Recipe = Field(Recipe(), description="how an ensemble's spread becomes an error bar")
+
+
+class Stage(Settings):
+    """How one deployment of the graph is run."""
+
+    max_batch_size: int = Field(16, ge=1, description="maps drawn at once")
+    batch_wait_s: float = Field(0.0, ge=0, description="how long a batch that is not full waits for more")
+    max_ongoing_requests: int = Field(32, ge=1, description="requests that a replica has at a time")
+    max_queued_requests: int = Field(64, ge=1, description="requests that wait for a replica; more are answered 503")
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(1, ge=1)
+    target_ongoing_requests: float = Field(8, gt=0, description="requests per replica that autoscaling aims at")
+    upscale_delay_s: float = Field(5, ge=0)
+    downscale_delay_s: float = Field(60, ge=0)
+    num_cpus: float = Field(1, ge=0)
+    num_gpus: float = Field(0, ge=0, description="may be a fraction")
+    threads: int = Field(1, ge=1, description="threads of a prediction on a CPU")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Stage:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}")
+        if self.max_ongoing_requests < self.max_batch_size:
+            raise ValueError(
+                f"max_ongoing_requests {self.max_ongoing_requests} is below max_batch_size {self.max_batch_size}: "
+                "no batch would ever be full"
+            )
+        return self
+
+
+class Serving(Settings):
+    """The endpoint."""
+
+    models: tuple[Served, ...] = Field((Served(name="k2-small", source="k2-small"),), min_length=1)
+    tracking_uri: str | None = Field(None, description="MLflow store of models:/ and runs:/")
+    follow_s: float = Field(30.0, gt=0, description="how often it is looked whether an alias has moved")
+    models_per_replica: int = Field(
+        3, ge=1, description="models that a replica holds at a time; others are loaded anew"
+    )
+    precision: Literal["fp32", "bf16"] = "fp32"
+    limits: Limits = Limits()
+    cors_origins: tuple[str, ...] = Field((), description="pages of other origins that may ask; none by default")
+    ingress: Stage = Stage(num_cpus=0.2, max_ongoing_requests=64, max_queued_requests=128, target_ongoing_requests=32)
+    outline: Stage = Stage(num_cpus=0.9)
+    map: Stage = Stage(num_cpus=0.9)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Serving:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two models have one name: {', '.join(names)}")
+        return self
