@@ -6,11 +6,13 @@ jobs, sweeps, checkpoints and MLflow all carry the same tree.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
-from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict, SettingsError
 
 from raymap import outside
 
@@ -228,8 +230,8 @@ class _CommandLineOnly(BaseSettings):
 def from_command_line(default: SettingsT, argv: Sequence[str], *, prog: str | None = None) -> SettingsT:
     """``default`` with the fields that ``argv`` names replaced, e.g. ``--optim.num_steps 50 --seed 3``.
 
-    Every field of the tree is an option, nested ones by their dotted name. Ends the process with a usage message for an
-    unknown option, and raises pydantic's ValidationError (a ValueError) for a value that is not allowed.
+    Every field of the tree is an option, nested ones by their dotted name. Ends the process with a message for an unknown
+    option, and raises pydantic's ValidationError (a ValueError) for a value that is not allowed.
     """
     kind = type(default)
     fields = {name: (info.annotation, getattr(default, name)) for name, info in kind.model_fields.items()}
@@ -252,7 +254,12 @@ def from_command_line(default: SettingsT, argv: Sequence[str], *, prog: str | No
             cli_implicit_flags=True,
         )
     )
-    values = CliApp.run(command_line, cli_args=list(argv))
+    try:
+        values = CliApp.run(command_line, cli_args=list(argv), cli_exit_on_error=False)
+    except SettingsError as error:
+        # argparse would print every option there is, which is pages, before it says what is wrong.
+        print(f"{prog or Path(sys.argv[0]).name}: {error}; --help lists the options", file=sys.stderr)
+        raise SystemExit(2) from None
     return kind.model_validate({name: getattr(values, name) for name in fields})
 
 

@@ -226,3 +226,10 @@ def test_a_run_computes_the_inputs_that_its_model_reads():
     asked = a_run(model=model, data=DataConfig(dominant_path=True))
     assert Run.model_validate_json(asked.model_dump_json()) == asked
     assert a_run(data=DataConfig(dominant_path=True)).data.dominant_path, "a stage need not read it"
+
+
+def test_an_unknown_option_is_named_and_not_lost_in_pages_of_others(capsys):
+    with pytest.raises(SystemExit) as ended:
+        from_command_line(DataConfig(), ["--batch_sise", "3"], prog="job.py")
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "--batch_sise" in told and told.startswith("job.py: ") and told.count("\n") == 1
