@@ -230,8 +230,8 @@ class _CommandLineOnly(BaseSettings):
 def from_command_line(default: SettingsT, argv: Sequence[str], *, prog: str | None = None) -> SettingsT:
     """``default`` with the fields that ``argv`` names replaced, e.g. ``--optim.num_steps 50 --seed 3``.
 
-    Every field of the tree is an option, nested ones by their dotted name. Ends the process with a message for an unknown
-    option, and raises pydantic's ValidationError (a ValueError) for a value that is not allowed.
+    Every field of the tree is an option, nested ones by their dotted name. Ends the process with a message for an
+    unknown option, and raises pydantic's ValidationError (a ValueError) for a value that is not allowed.
     """
     kind = type(default)
     fields = {name: (info.annotation, getattr(default, name)) for name, info in kind.model_fields.items()}

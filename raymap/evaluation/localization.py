@@ -94,6 +94,25 @@ def locate(
     )
 
 
+def find(predicted_db, heard_db, outdoor, cell_m: float, *, num_neighbours: int, floor_db: float) -> np.ndarray:
+    """(Q, 2) positions x, y [m] from the top left corner of receivers that hear ``heard_db`` (Q, J) path gains [dB].
+
+    By the fingerprints of ``predicted_db`` (J, H, W) in the cells of ``outdoor`` (H, W) bool; the rest as
+    :func:`locate`, and so are the errors raised.
+    """
+    outdoor = np.asarray(outdoor)
+    cells = np.argwhere(outdoor)
+    if not 1 <= num_neighbours <= len(cells):
+        raise ValueError(f"there must be 1 to {len(cells)} neighbours (the outdoor cells), got {num_neighbours}")
+    shape = np.shape(predicted_db)
+    fingerprints = np.maximum(_gains("predicted_db", predicted_db, shape, outdoor), floor_db)
+    heard_db = np.maximum(np.asarray(heard_db, np.float64), floor_db)
+    if heard_db.ndim != 2 or heard_db.shape[1] != shape[0]:
+        raise ValueError(f"heard_db must be (receivers, {shape[0]} transmitters), got {heard_db.shape}")
+    found = _nearest_positions(fingerprints, cells, heard_db, num_neighbours)
+    return (found[:, ::-1] + 0.5) * cell_m
+
+
 def summarise(points) -> dict:
     """Mean, median and 90 % error [m] over all scenes, for all points and by whether they see a transmitter.
 

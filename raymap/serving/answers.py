@@ -151,7 +151,10 @@ def _coloured(share: np.ndarray, colours: Colours) -> np.ndarray:
     """(H, W) in [0, 1] -> (H, W, 4) uint8."""
     from matplotlib import colormaps
 
-    return colormaps["gray" if colours == "grey" else colours](share, bytes=True)
+    level = np.rint(share * 255).astype(np.uint8)
+    if colours == "grey":
+        return np.stack([level, level, level, np.full_like(level, 255)], axis=-1)
+    return colormaps[colours](level, bytes=True)
 
 
 def as_geotiff(found: Answer, transmitter: int) -> bytes:

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import math
 import os
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,95 +21,30 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
-from raymap.scene import Scene
-from raymap.serving import answers, ask, drawing, graph, problems, tiles
+from raymap.serving import answers, graph, problems, tiles
 from raymap.serving.answers import Answer, Colours, Encoding, Format
-from raymap.serving.ask import MapRequest
+from raymap.serving.ask import LocateRequest, MapRequest
+from raymap.serving.endpoint import Endpoint
 from raymap.serving.examples import EXAMPLES
-from raymap.serving.followed import Followed, Graph, Model
 from raymap.serving.gate import Gate
+from raymap.serving.jobs import Jobs, Kept
 from raymap.serving.problems import Problem
 from raymap.serving.settings import Serving
 
 PAGE = Path(__file__).with_name("page")
 #: Environment variable with the bearer token that requests must carry; none without it.
 TOKEN = "RAYMAP_TOKEN"
+#: What is asked of an answer beside its content.
+FormatQuery = Annotated[Format | None, Query(description="how it is answered; default: what Accept names")]
+EncodingQuery = Annotated[Encoding, Query(description="layers in JSON: nested lists, or base64 of bytes")]
+NumberQuery = Annotated[int, Query(ge=0, description="whose map a PNG or GeoTIFF holds")]
+ColoursQuery = Annotated[Colours, Query(description="of a PNG")]
+MAPS = {200: {"content": {media: {} for media in answers.MEDIA.values()}}}
 log = logging.getLogger("raymap.serving")
 
 
-class Endpoint:
-    """What answers requests, whatever carries them."""
-
-    def __init__(self, serving: Serving, stages: Graph) -> None:
-        self.serving, self.graph = serving, stages
-        self.models = Followed(serving, stages)
-
-    async def answer(self, request: MapRequest, told=lambda share: None) -> Answer:
-        """The maps of a request. Raises Problem for what cannot be."""
-        begun = time.perf_counter()
-        model = self.models.named(request.model)
-        carrier = self._frequency_hz(request, model)
-        task = await asyncio.to_thread(ask.understood, request, self.serving.limits, carrier)
-        task = self._on_its_cells(task, model)
-
-        async def draw(item):
-            return await self.graph.draw(item, model.told["two_stages"])
-
-        try:
-            drawn = await drawing.drawn(request, task, model.pinned, model.about, draw, told)
-        except (RayTaskError, ValueError) as error:
-            raise _refused_by_model(error) from error
-        return await asyncio.to_thread(answers.answer, request, task, drawn, model.listed, time.perf_counter() - begun)
-
-    def _frequency_hz(self, request: MapRequest, model: Model) -> float:
-        own = model.served.frequency_hz
-        if request.frequency_hz is not None and abs(request.frequency_hz - own) > 1e-3 * own:
-            raise Problem(422, "frequency_hz", request.frequency_hz, f"{own:g}, which {model.served.name} knows")
-        return own
-
-    def _on_its_cells(self, task: ask.Task, model: Model) -> ask.Task:
-        """The area on cells that the model takes; finer ones are joined."""
-        own_m, cell_m = model.told["cell_m"], task.scene.grid.cell_m
-        if own_m is None or model.told["reads_cell_size"] or math.isclose(own_m, cell_m, rel_tol=1e-3):
-            return task
-        factor = round(own_m / cell_m)
-        if factor < 2 or not math.isclose(factor * cell_m, own_m, rel_tol=1e-3):
-            raise Problem(422, "area.cell_m", cell_m, f"{own_m:g} m, which {model.served.name} was trained on, or a "
-                          "whole fraction of it")  # fmt: skip
-        rows, columns = (size // factor * factor for size in task.scene.grid.shape)
-        if not rows or not columns:
-            raise Problem(
-                422, "area", list(task.scene.grid.shape), f"at least {factor} x {factor} cells of {cell_m:g} m"
-            )
-        scene = task.scene
-        if (rows, columns) != scene.grid.shape:
-            from raymap.scene import Grid
-
-            grid = Grid((rows, columns), cell_m, scene.grid.origin_m)
-            scene = Scene(scene.name, grid, scene.building_m[:rows, :columns], scene.vehicle_m[:rows, :columns],
-                          scene.frequency_hz)  # fmt: skip
-        coarse = scene.coarsen(factor)
-        for number, transmitter in enumerate(task.transmitters):
-            try:
-                coarse.require_outdoor(transmitter)
-            except ValueError as error:
-                where = list(transmitter.xyz_m[:2])
-                raise Problem(422, f"transmitters.{number}", where, f"{error} on cells of {own_m:g} m") from error
-        note = f"cells of {cell_m:g} m were joined to {own_m:g} m, which the model was trained on"
-        return task.model_copy(update={"scene": coarse, "notes": [*task.notes, note]})
-
-
-def _refused_by_model(error: Exception) -> Problem:
-    cause = getattr(error, "cause", error)
-    if isinstance(cause, Problem):
-        return cause
-    if isinstance(cause, ValueError):
-        return Problem(422, "", None, str(cause))
-    raise error
-
-
-def application(endpoint: Endpoint) -> FastAPI:
-    """The HTTP side of an endpoint."""
+def application(endpoint: Endpoint, jobs: Jobs) -> FastAPI:
+    """The HTTP side of an endpoint and its jobs."""
     serving = endpoint.serving
 
     @contextlib.asynccontextmanager
@@ -160,19 +93,39 @@ def application(endpoint: Endpoint) -> FastAPI:
         return {"name": name, "cell_m": scene.grid.cell_m, "heights_m": scene.building_m.round(2).tolist(),
                 "attribution": tiles.ATTRIBUTION}  # fmt: skip
 
-    @app.post("/v1/maps", tags=["maps"], summary="Draw radio maps", response_class=Response,
-              responses={200: {"content": {media: {} for media in answers.MEDIA.values()}}})  # fmt: skip
+    @app.post("/v1/maps", tags=["maps"], summary="Draw radio maps", response_class=Response, responses=MAPS)
     async def maps(
-        body: Annotated[MapRequest, Body(openapi_examples=EXAMPLES)],
-        format: Annotated[Format | None, Query(description="how it is answered; default: what Accept names")] = None,
-        encoding: Annotated[
-            Encoding, Query(description="layers in JSON: nested lists, or base64 of the bytes")
-        ] = "lists",
-        transmitter: Annotated[int, Query(ge=0, description="whose map a PNG or GeoTIFF holds")] = 0,
-        colours: Annotated[Colours, Query(description="of a PNG")] = "viridis",
+        body: Annotated[MapRequest, Body(openapi_examples=EXAMPLES)], format: FormatQuery = None,
+        encoding: EncodingQuery = "lists", transmitter: NumberQuery = 0, colours: ColoursQuery = "viridis",
         accept: Annotated[str, Header()] = "application/json",
-    ) -> Response:
-        found = await endpoint.answer(body)
+    ) -> Response:  # fmt: skip
+        found = await endpoint.maps(body)
+        return await asyncio.to_thread(_written, found, format or _accepted(accept), encoding, transmitter, colours)
+
+    @app.post("/v1/locate", tags=["maps"], summary="Find receivers by what they hear")
+    async def locate(body: LocateRequest) -> dict[str, Any]:
+        return await endpoint.locate(body)
+
+    @app.post("/v1/jobs", tags=["jobs"], summary="Draw radio maps that take long", status_code=202)
+    async def submit(body: Annotated[MapRequest, Body(openapi_examples=EXAMPLES)]) -> JSONResponse:
+        job = await jobs.submit(body)
+        return JSONResponse(job, 202, headers={"location": f"/v1/jobs/{job['id']}"})
+
+    @app.get("/v1/jobs/{id}", tags=["jobs"], summary="How far a job is")
+    async def status(id: str) -> dict[str, Any]:
+        return await jobs.status(id)
+
+    @app.delete("/v1/jobs/{id}", tags=["jobs"], summary="End a job and forget it")
+    async def cancel(id: str) -> dict[str, Any]:
+        return await jobs.cancel(id)
+
+    @app.get("/v1/jobs/{id}/answer", tags=["jobs"], summary="What a job has drawn", response_class=Response,
+             responses=MAPS)  # fmt: skip
+    async def job_answer(
+        id: str, format: FormatQuery = None, encoding: EncodingQuery = "lists", transmitter: NumberQuery = 0,
+        colours: ColoursQuery = "viridis", accept: Annotated[str, Header()] = "application/json",
+    ) -> Response:  # fmt: skip
+        found = await jobs.answer(id)
         return await asyncio.to_thread(_written, found, format or _accepted(accept), encoding, transmitter, colours)
 
     if PAGE.is_dir():
@@ -244,25 +197,60 @@ def _handle_problems(app: FastAPI) -> None:
         return written(Problem(500, "", None, f"an error of the endpoint, logged as {request_id}"))
 
 
+@serve.deployment(name="Jobs")
+class KeptOnRay:
+    """Jobs, in a process of their own so that every ingress finds them."""
+
+    def __init__(self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle) -> None:
+        endpoint = Endpoint(Serving.model_validate(serving), graph.Deployed(outline, map))
+        self.kept, self.following = Kept(endpoint), None
+
+    async def call(self, name: str, *arguments: Any) -> Any:
+        """A method of :class:`Jobs`."""
+        models = self.kept.endpoint.models
+        if self.following is None:
+            await models.look()
+            self.following = asyncio.create_task(models.follow())
+        return await getattr(self.kept, name)(*arguments)
+
+
+class FarJobs:
+    """:class:`Jobs` by a handle."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self.handle = handle
+
+    def __getattr__(self, name: str):
+        async def call(*arguments: Any) -> Any:
+            try:
+                return await self.handle.call.remote(name, *arguments)
+            except RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, Problem) else error) from None
+
+        return call
+
+
 @serve.deployment(name="Ingress")
 @serve.ingress()
 class Ingress:
     """The HTTP side as a deployment."""
 
-    def __init__(self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle) -> None:
+    def __init__(
+        self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle, jobs: DeploymentHandle
+    ) -> None:
         self.endpoint = Endpoint(Serving.model_validate(serving), graph.Deployed(outline, map))
+        self.jobs = FarJobs(jobs)
 
     def __serve_build_asgi_app__(self):
-        serving = self.endpoint.serving
-        return Gate(application(self.endpoint), serving.limits, os.environ.get(TOKEN))
+        limits = self.endpoint.serving.limits
+        return Gate(application(self.endpoint, self.jobs), limits, os.environ.get(TOKEN))
 
 
 def build(args: dict[str, Any]) -> serve.Application:
     """The application of a :class:`Serving` in plain values; raises ValueError for settings that cannot be."""
     serving = Serving.model_validate(args)
     plain = serving.model_dump(mode="json")
-    return Ingress.options(**graph.options(serving.ingress)).bind(
-        plain,
-        graph.Outline.options(**graph.options(serving.outline)).bind(plain),
-        graph.Map.options(**graph.options(serving.map)).bind(plain),
-    )
+    outline = graph.Outline.options(**graph.options(serving.outline)).bind(plain)
+    drawn = graph.Map.options(**graph.options(serving.map)).bind(plain)
+    jobs = KeptOnRay.options(num_replicas=1, ray_actor_options={"num_cpus": 0.1}).bind(plain, outline, drawn)
+    return Ingress.options(**graph.options(serving.ingress)).bind(plain, outline, drawn, jobs)

@@ -16,6 +16,7 @@ from raymap.data import footprints, generated
 from raymap.data.measurements import Measurements
 from raymap.data.place import Place
 from raymap.data.vehicles import rasterize
+from raymap.evaluation.localization import FLOOR_DB
 from raymap.scene import Grid, Scene, Transmitter, Vehicle
 from raymap.serving import pixels, tiles
 from raymap.serving.limits import Limits
@@ -122,8 +123,8 @@ class Measured(Position):
     gain_db: float = Field(ge=-250, le=0, allow_inf_nan=False, description="path gain, at most 0 [dB]")
 
 
-class MapRequest(Ask):
-    """A radio map of every transmitter of an area."""
+class Drawing(Ask):
+    """What is drawn: maps of every transmitter of an area."""
 
     area: Area
     transmitters: list[Antenna] = Field(min_length=1)
@@ -136,17 +137,49 @@ class MapRequest(Ask):
     seed: int = Field(0, ge=0, lt=2**31, description="the same seed draws the same map")
     steps: int | None = Field(None, ge=1, le=100, description="network calls per stage; default: the model's number")
     ensemble: int = Field(1, ge=1, le=64, description="maps drawn per transmitter; their mean is answered")
-    layers: list[Layer] = Field(["gain"], min_length=1, description="what is answered")
-    threshold_dbm: _Metres = Field(-90.0, description="received power from which a cell is covered [dBm]")
 
     @model_validator(mode="after")
-    def _fits(self) -> MapRequest:
-        if "spread" in self.layers and self.ensemble < 2:
-            raise ValueError("the spread needs an ensemble of at least 2")
+    def _measured_of_somebody(self) -> Drawing:
         for measured in self.measurements:
             if measured.transmitter >= len(self.transmitters):
                 raise ValueError(
                     f"a measurement names transmitter {measured.transmitter}, there are {len(self.transmitters)}"
+                )
+        return self
+
+
+class MapRequest(Drawing):
+    """A radio map of every transmitter of an area."""
+
+    layers: list[Layer] = Field(["gain"], min_length=1, description="what is answered")
+    threshold_dbm: _Metres = Field(-90.0, description="received power from which a cell is covered [dBm]")
+
+    @model_validator(mode="after")
+    def _spread_of_several(self) -> MapRequest:
+        if "spread" in self.layers and self.ensemble < 2:
+            raise ValueError("the spread needs an ensemble of at least 2")
+        return self
+
+
+class LocateRequest(Drawing):
+    """Where receivers are that hear the transmitters so and so strongly."""
+
+    readings_dbm: list[list[Annotated[float, Field(allow_inf_nan=False)]]] = Field(
+        min_length=1, max_length=10_000, description="received power from every transmitter, a row a receiver [dBm]"
+    )
+    num_neighbours: int = Field(5, ge=1, le=1000, description="cells that a position is the mean of")
+    floor_db: float = Field(
+        FLOOR_DB,
+        allow_inf_nan=False,
+        description="path gain at the receiver's noise; weaker ones are taken for it [dB]",
+    )
+
+    @model_validator(mode="after")
+    def _one_per_transmitter(self) -> LocateRequest:
+        for number, row in enumerate(self.readings_dbm):
+            if len(row) != len(self.transmitters):
+                raise ValueError(
+                    f"readings_dbm.{number} has {len(row)} numbers, there are {len(self.transmitters)} transmitters"
                 )
         return self
 
@@ -163,7 +196,7 @@ class Task(BaseModel):
     notes: list[str]
 
 
-def understood(request: MapRequest, limits: Limits, frequency_hz: float) -> Task:
+def understood(request: Drawing, limits: Limits, frequency_hz: float) -> Task:
     """The request with its area painted and every position checked. ``frequency_hz``: the model's carrier.
 
     Raises Problem (422) naming the field for what cannot be, (413) for what is too much.
@@ -184,12 +217,9 @@ def understood(request: MapRequest, limits: Limits, frequency_hz: float) -> Task
     transmitters = []
     for number, antenna in enumerate(request.transmitters):
         where = f"transmitters.{number}"
-        transmitter = Transmitter((*_xy_m(antenna, place, where), antenna.height_m), antenna.power_dbm)
-        try:
-            scene.require_outdoor(transmitter)
-        except ValueError as error:
-            raise Problem(422, where, [antenna.x_m, antenna.y_m], str(error)) from error
-        transmitters.append(transmitter)
+        xy_m = _xy_m(antenna, place, where)
+        _require_outdoors(where, xy_m, scene)
+        transmitters.append(Transmitter((*xy_m, antenna.height_m), antenna.power_dbm))
     return Task(scene=scene, place=place, transmitters=transmitters, notes=notes,
                 measurements=_measurements(request, scene, place))  # fmt: skip
 
@@ -241,22 +271,27 @@ def _xy_m(position: Position, place: Place | None, where: str) -> tuple[float, f
     return x_m, y_m
 
 
-def _measurements(request: MapRequest, scene: Scene, place: Place | None) -> list[Measurements] | None:
+def _measurements(request: Drawing, scene: Scene, place: Place | None) -> list[Measurements] | None:
     """One set per transmitter, None without any."""
     if not request.measurements:
         return None
     found: list[tuple[list, list]] = [([], []) for _ in request.transmitters]
     for number, measured in enumerate(request.measurements):
-        where, at = f"measurements.{number}", found[measured.transmitter]
-        xy_m = _xy_m(measured, place, where)
-        one = Measurements(np.array([xy_m]), np.array([measured.gain_db]))
-        try:
-            one.raster(scene)
-        except ValueError as error:
-            raise Problem(422, where, [*xy_m], str(error)) from error
-        at[0].append(xy_m)
-        at[1].append(measured.gain_db)
+        xy_m = _xy_m(measured, place, f"measurements.{number}")
+        _require_outdoors(f"measurements.{number}", xy_m, scene)
+        found[measured.transmitter][0].append(xy_m)
+        found[measured.transmitter][1].append(measured.gain_db)
     return [Measurements(np.array(xy_m).reshape(-1, 2), np.array(gain_db)) for xy_m, gain_db in found]
+
+
+def _require_outdoors(field: str, xy_m: tuple[float, float], scene: Scene) -> None:
+    height_m, width_m = scene.grid.size_m
+    row, column = (math.floor(length_m / scene.grid.cell_m) for length_m in xy_m[::-1])
+    if not (0 <= row < scene.grid.shape[0] and 0 <= column < scene.grid.shape[1]):
+        raise Problem(422, field, list(xy_m), f"a place on the map, 0 to {width_m:g} m by 0 to {height_m:g} m")
+    if not scene.outdoor[row, column]:
+        raise Problem(422, field, list(xy_m), f"a place outdoors; a building of {scene.building_m[row, column]:g} m "
+                      "stands there")  # fmt: skip
 
 
 def _require_few(field: str, number: int, most: int, what: str = "are given") -> None:

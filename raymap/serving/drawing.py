@@ -21,7 +21,7 @@ from raymap.models import ensemble
 from raymap.models.base import further_seeds
 from raymap.models.interpolation import correct
 from raymap.serving.answers import Drawn
-from raymap.serving.ask import MapRequest, Task
+from raymap.serving.ask import Drawing, Task
 from raymap.serving.stages import Item, joined
 
 #: Draws an item; outline (None from a model without), signal, each (1, 1, H, W).
@@ -40,12 +40,12 @@ class About:
 
 
 async def drawn(
-    request: MapRequest,
+    request: Drawing,
     task: Task,
     model: str,
     about: About,
     draw: Draw,
-    told: Callable[[float], None] = lambda _: None,
+    told: Callable[[float], None] | None = None,
 ) -> Drawn:
     """The maps of a request. ``told``: is called with the share that is done. Raises ValueError as the model does."""
     whole = area.padded(task.scene, about.multiple)
@@ -56,7 +56,8 @@ async def drawn(
         nonlocal done
         found = await _map(batch, seed, request, task, model, about, draw)
         done += 1
-        told(done / total)
+        if told is not None:
+            told(done / total)
         return found
 
     jobs = [
@@ -79,13 +80,13 @@ def _num_views(batch: MapBatch) -> int:
     return 8 if height == width else 4
 
 
-def _seed(request: MapRequest, number: int, k: int) -> int:
+def _seed(request: Drawing, number: int, k: int) -> int:
     """Transmitter n is drawn with seed + n, as by ``raymap.predict``; further members as by ``ensemble.members``."""
     return further_seeds([request.seed + number], k)[0] if k else request.seed + number
 
 
 async def _map(
-    batch: MapBatch, seed: int, request: MapRequest, task: Task, model: str, about: About, draw: Draw
+    batch: MapBatch, seed: int, request: Drawing, task: Task, model: str, about: About, draw: Draw
 ) -> tuple[Tensor | None, Tensor]:
     """One map of any size, in windows where it is larger than a model takes at once."""
     asked = {"model": model, "steps": request.steps, "views": 1 if request.ensemble > 1 else None}
@@ -113,7 +114,7 @@ async def _in_windows(batch: MapBatch, seed: int, about: About, asked: dict, dra
 def _collected(
     found: Sequence[tuple[Tensor | None, Tensor]],
     batches: list[MapBatch],
-    request: MapRequest,
+    request: Drawing,
     task: Task,
     about: About,
 ) -> Drawn:

@@ -21,6 +21,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 #: What may be asked without the token: whether the endpoint lives, and the page, which holds no data.
 OPEN = ("/healthz", "/readyz", "/", "/page/")
+#: How many times the size that is allowed is read of a body that is refused.
+_PATIENCE = 4
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
@@ -51,6 +53,7 @@ class Gate:
         refused = self._refused(scope, headers)
         try:
             if refused is not None:
+                await _drained(receive, int(_PATIENCE * 1e6 * self.limits.max_body_mb))
                 await answer(told, refused)
             else:
                 await self._passed(scope, receive, told)
@@ -84,6 +87,7 @@ class Gate:
         except problems.Problem as problem:
             if begun:
                 raise
+            await _drained(receive, most * _PATIENCE)
             await answer(send, problem)
         except TimeoutError:
             if begun:
@@ -120,6 +124,15 @@ class Gate:
 
 def _too_large(length: int, limits: Limits) -> problems.Problem:
     return problems.Problem(413, "body", length, f"at most {limits.max_body_mb:g} MB")
+
+
+async def _drained(receive: Receive, most: int) -> None:
+    """Read on what nobody wants, within limits: who is cut off in the middle of sending sees no answer."""
+    taken, more = 0, True
+    while more and taken <= most:
+        message = await receive()
+        taken += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 async def answer(send: Send, problem: problems.Problem) -> None:

@@ -18,9 +18,11 @@ import raymap
 from raymap.config import Settings, from_command_line
 from raymap.models.base import Predictor
 from raymap.serving import stages
-from raymap.serving.app import TOKEN, Endpoint, application
+from raymap.serving.app import TOKEN, application
+from raymap.serving.endpoint import Endpoint
 from raymap.serving.gate import Gate
 from raymap.serving.graph import known
+from raymap.serving.jobs import Kept
 from raymap.serving.settings import Serving
 from raymap.serving.stages import Item
 
@@ -63,7 +65,8 @@ class Here(Settings):
 
 def asgi(serving: Serving) -> Gate:
     """The whole application."""
-    return Gate(application(Endpoint(serving, Local(serving))), serving.limits, os.environ.get(TOKEN))
+    endpoint = Endpoint(serving, Local(serving))
+    return Gate(application(endpoint, Kept(endpoint)), serving.limits, os.environ.get(TOKEN))
 
 
 if __name__ == "__main__":

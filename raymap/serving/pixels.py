@@ -32,7 +32,9 @@ def heights_m(png_base64: str, height_m: float, max_cells: int) -> np.ndarray:
             if picture.width * picture.height > max_cells:
                 raise Problem(413, field, [picture.height, picture.width], f"at most {max_cells:,} pixels")
             found = np.asarray(picture.convert("LA"), np.float32)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+    except Image.DecompressionBombError as error:
+        raise Problem(413, field, str(error), f"at most {max_cells:,} pixels") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise Problem(422, field, png_base64, f"a PNG picture ({error})") from error
     grey, opaque = found[..., 0], found[..., 1]
     return np.where(opaque >= 128, grey / 255.0 * np.float32(height_m), 0.0).astype(np.float32)

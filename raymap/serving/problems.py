@@ -26,7 +26,12 @@ class Problem(Exception):
     ) -> None:
         super().__init__(f"{field}: {allowed}, got {shown(value)}" if field else allowed)
         self.status, self.headers = status, headers or {}
+        self._made_of = (status, field, shown(value), allowed, headers)
         self.errors = [{"field": field, "value": shown(value), "allowed": allowed}] if field else []
+
+    def __reduce__(self):
+        # An exception is rebuilt from its message alone otherwise, which loses the rest on the way between processes.
+        return type(self), self._made_of
 
     def body(self) -> dict[str, Any]:
         """What is answered."""
