@@ -1,4 +1,5 @@
 # make demo : trains RadioDiff-k² on a local Ray cluster and writes runs/demo/report/report.html
+# make serve: serves radio maps with the installed model at http://127.0.0.1:8000
 # make test : style, import layers, and all tests
 # Both make .venv first; a second call reuses it. CONSTRAINTS= installs without the pinned versions (for GPUs).
 
@@ -7,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 VENV := .venv
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test mlflow clean-demo
+.PHONY: demo test serve mlflow clean-demo
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +25,9 @@ test: $(INSTALLED)
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
 	$(VENV)/bin/python -m pytest -m ray
+
+serve: $(INSTALLED)
+	$(VENV)/bin/python jobs/serve.py
 
 mlflow: $(INSTALLED)
 	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/demo/mlflow.db

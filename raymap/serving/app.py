@@ -202,7 +202,8 @@ class KeptOnRay:
     """Jobs, in a process of their own so that every ingress finds them."""
 
     def __init__(self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle) -> None:
-        endpoint = Endpoint(Serving.model_validate(serving), graph.Deployed(outline, map))
+        about = Serving.model_validate(serving)
+        endpoint = Endpoint(about, graph.Deployed(about, outline, map))
         self.kept, self.following = Kept(endpoint), None
 
     async def call(self, name: str, *arguments: Any) -> Any:
@@ -238,7 +239,8 @@ class Ingress:
     def __init__(
         self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle, jobs: DeploymentHandle
     ) -> None:
-        self.endpoint = Endpoint(Serving.model_validate(serving), graph.Deployed(outline, map))
+        about = Serving.model_validate(serving)
+        self.endpoint = Endpoint(about, graph.Deployed(about, outline, map))
         self.jobs = FarJobs(jobs)
 
     def __serve_build_asgi_app__(self):

@@ -29,6 +29,7 @@ class Endpoint:
     def __init__(self, serving: Serving, graph: Graph) -> None:
         self.serving, self.graph = serving, graph
         self.models = Followed(serving, graph)
+        self._under_way = 0
 
     async def maps(self, request: MapRequest, told: Told | None = None) -> Answer:
         """The layers that are asked for. ``told``: makes it a job, which may be long. Raises Problem for what cannot
@@ -56,6 +57,16 @@ class Endpoint:
         return {"model": model.listed, "positions": positions, "notes": task.notes}
 
     async def _drawn(self, request: Drawing, told: Told | None) -> tuple[Task, Model, Drawn]:
+        if self._under_way >= self.serving.limits.max_requests:
+            allowed = f"{self._under_way} requests are under way, no more are taken"
+            raise Problem(503, "", None, allowed, {"retry-after": "1"})
+        self._under_way += 1
+        try:
+            return await self._admitted(request, told)
+        finally:
+            self._under_way -= 1
+
+    async def _admitted(self, request: Drawing, told: Told | None) -> tuple[Task, Model, Drawn]:
         model = self.models.named(request.model)
         carrier = self._frequency_hz(request, model)
         task = await asyncio.to_thread(ask.understood, request, self.serving.limits, carrier)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from torch import Tensor
 
@@ -27,8 +28,12 @@ from raymap.models.base import Predictor
 from raymap.models.k2 import K2
 from raymap.runtime import cluster
 from raymap.serving import stages
+from raymap.serving.meters import Meters
 from raymap.serving.settings import Serving, Stage
 from raymap.serving.stages import Item
+
+#: Between two attempts to send an item whose process was lost [s].
+_PAUSE_S = 0.2
 
 
 class _Replica:
@@ -42,6 +47,7 @@ class _Replica:
             torch.set_num_threads(about.threads)
         self.drawn.set_max_batch_size(about.max_batch_size)
         self.drawn.set_batch_wait_timeout_s(about.batch_wait_s)
+        self.meters = Meters(stage)
         self._loads: dict[str, asyncio.Lock] = {}
         self._models: dict[str, Predictor] = {}
 
@@ -51,8 +57,11 @@ class _Replica:
             if name not in self._models:
                 loaded = await asyncio.to_thread(raymap.load, name, tracking_uri=self.serving.tracking_uri)
                 while len(self._models) >= self.serving.models_per_replica:
-                    self._models.pop(next(iter(self._models)))
+                    oldest = next(iter(self._models))
+                    self.meters.holds(oldest, False)
+                    del self._models[oldest]
                 self._models[name] = loaded.to(self.device)
+                self.meters.holds(name, True)
             self._models[name] = self._models.pop(name)
             return self._models[name]
 
@@ -67,7 +76,11 @@ class _Replica:
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
     async def drawn(self, items: list[Item]) -> list:
         models = {name: await self.model(name) for name in {item.model for item in items}}
-        return await asyncio.to_thread(stages.together, items, lambda group: self.draw(models[group[0].model], group))
+
+        def draw() -> list:
+            return stages.together(items, lambda group: self.draw(models[group[0].model], group))
+
+        return await asyncio.to_thread(self.meters.batch, items, draw)
 
     def draw(self, model, items: list[Item]) -> list:
         raise NotImplementedError
@@ -110,32 +123,45 @@ class Map(_Replica):
 
 
 class Deployed:
-    """The two stages as the ingress calls them. A request whose replica dies is sent once more."""
+    """The two stages as an ingress calls them. Drawing twice is drawing the same, so what is lost with a process is
+    sent again until somebody draws it."""
 
-    def __init__(self, outline: DeploymentHandle, map: DeploymentHandle) -> None:
-        self.outline, self.map = outline, map
+    def __init__(self, serving: Serving, outline: DeploymentHandle, map: DeploymentHandle) -> None:
+        self.outline = _Sent(outline, serving.outline, serving.limits.timeout_s)
+        self.map = _Sent(map, serving.map, serving.limits.timeout_s)
 
     async def draw(self, item: Item, two_stages: bool) -> tuple[Tensor | None, Tensor]:
         """Outline (None of a model of one stage) and signal, (1, 1, H, W) each. Raises what the model raised."""
         if not two_stages:
-            return None, await _twice(self.map, item)
-        outline, law = await _twice(self.outline, item)
-        signal = await _twice(self.map, replace(item, outline=outline, law=law))
-        return outline, signal
+            return None, await self.map(item)
+        outline, law = await self.outline(item)
+        return outline, await self.map(replace(item, outline=outline, law=law))
 
     async def warm(self, name: str) -> dict[str, Any]:
         """Load a model where it is needed; what is known of it."""
-        about = await self.map.warm.remote(name)
+        about = await self.map.handle.warm.remote(name)
         if about["two_stages"]:
-            await self.outline.warm.remote(name)
+            await self.outline.handle.warm.remote(name)
         return about
 
 
-async def _twice(handle: DeploymentHandle, item: Item):
-    try:
-        return await handle.remote(item)
-    except RayActorError:
-        return await handle.remote(item)
+class _Sent:
+    """Items to one stage, no more at a time than it has room for: they wait here, where whoever waits can leave."""
+
+    def __init__(self, handle: DeploymentHandle, stage: Stage, patience_s: float) -> None:
+        self.handle, self.patience_s = handle, patience_s
+        self.room = asyncio.Semaphore(stage.max_ongoing_requests * stage.max_replicas)
+
+    async def __call__(self, item: Item):
+        deadline = asyncio.get_running_loop().time() + self.patience_s
+        async with self.room:
+            while True:
+                try:
+                    return await self.handle.remote(item)
+                except (RayActorError, DeploymentUnavailableError, BackPressureError):
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise
+                    await asyncio.sleep(_PAUSE_S)
 
 
 def options(stage: Stage) -> dict[str, Any]:

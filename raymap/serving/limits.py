@@ -19,6 +19,9 @@ class Limits(Settings):
     max_cells_at_once: int = Field(
         8 * 1024 * 1024, ge=1, description="cells of a request over all its maps; longer calls are jobs"
     )
+    max_requests: int = Field(
+        64, ge=1, description="requests that an ingress has under way; more are answered 503 at once"
+    )
     timeout_s: float = Field(60.0, gt=0, description="a request that takes longer is answered 504")
     requests_per_minute: int | None = Field(None, ge=1, description="of one client; none: as many as it likes")
     max_jobs: int = Field(64, ge=1, description="jobs that are kept: waiting, running and done")

@@ -73,6 +73,12 @@ def served(serving=None, wait=True):
 
 
 @pytest.fixture(scope="session")
+def client_at():
+    """A function: a client of an address."""
+    return Client
+
+
+@pytest.fixture(scope="session")
 def client():
     """An endpoint with the installed model."""
     found, end = served()

@@ -1,0 +1,113 @@
+"""The endpoint on a real Ray Serve: its answers, its batches, its patience, and what happens when a process dies."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+import raymap
+from raymap.scene import Transmitter
+from raymap.serving import tiles
+from raymap.serving.app import build
+from raymap.serving.limits import Limits
+from raymap.serving.settings import Serving, Stage
+
+CONFIG = Path(__file__).parents[2] / "serve/config.yaml"
+PORT = 8765
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def deployed(client_at):
+    """A client of the endpoint on Ray Serve with small queues, and what it was built from."""
+    from ray import serve
+
+    from raymap.runtime import cluster
+
+    cluster.connect(min_cpus=4)
+    stage = Stage(num_cpus=0.5, max_ongoing_requests=16, max_queued_requests=8, max_batch_size=8)
+    serving = Serving(outline=stage, map=stage, limits=Limits(max_requests=12))
+    serve.start(http_options={"port": PORT})
+    serve.run(build(serving.model_dump(mode="json")), name="raymap")
+    client = client_at(f"http://127.0.0.1:{PORT}")
+    deadline = time.monotonic() + 120
+    while client.get("/readyz").status != 200:
+        assert time.monotonic() < deadline, client.get("/readyz").content
+        time.sleep(0.2)
+    yield client
+    serve.shutdown()
+
+
+def gain_db(answer):
+    return np.array(answer.json["layers"]["gain_db"], np.float32)
+
+
+def at_once(client, bodies, threads=32):
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda body: client.post("/v1/maps", body), bodies))
+
+
+def test_two_stages_answer_what_the_model_predicts(deployed, block):
+    (wanted,) = raymap.predict(
+        raymap.load("k2-small"), tiles.scene("san-francisco-1", 5.9e9), [Transmitter((130.0, 130.0, 1.5))], seeds=[4]
+    )
+    answer = deployed.post("/v1/maps", {**block, "seed": 4})
+    np.testing.assert_allclose(gain_db(answer)[0], np.where(wanted.valid, wanted.gain_db, np.nan), atol=0.0051)
+
+
+def test_many_at_once_are_drawn_in_batches_and_each_gets_its_own(deployed, block):
+    bodies = [{**block, "ensemble": 1 + k % 2, "layers": ["gain"], "seed": k} for k in range(12)]
+    alone = [gain_db(deployed.post("/v1/maps", body)) for body in bodies[:3]]
+    answers = at_once(deployed, bodies, threads=6)
+    assert {answer.status for answer in answers} == {200}
+    for one, answer in zip(alone, answers, strict=False):
+        np.testing.assert_allclose(gain_db(answer), one, atol=0.011)
+
+
+def test_who_cannot_be_served_now_is_told_when_to_come_again(deployed, block):
+    answers = at_once(deployed, [{**block, "ensemble": 8}] * 40, threads=40)
+    statuses = [answer.status for answer in answers]
+    assert set(statuses) == {200, 503} and statuses.count(200) >= 12
+    refused = [answer for answer in answers if answer.status == 503]
+    assert all(int(answer.headers["retry-after"]) > 0 and "errors" in answer.json for answer in refused)
+    assert deployed.post("/v1/maps", block).status == 200
+
+
+def test_a_model_s_process_that_dies_costs_nobody_an_answer(deployed, block):
+    replicas = [process for process in psutil.process_iter(["cmdline"])
+                if any("ServeReplica:raymap:Map" in word for word in process.info["cmdline"] or ())]  # fmt: skip
+    assert replicas
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(deployed.post, "/v1/maps", {**block, "seed": k}) for k in range(24)]
+        time.sleep(0.3)
+        for process in replicas:
+            os.kill(process.pid, signal.SIGKILL)
+        statuses = [one.result().status for one in asked]
+    assert statuses == [200] * 24
+
+
+def test_jobs_are_kept_by_a_process_of_their_own(deployed, block):
+    path = deployed.post("/v1/jobs", {**block, "ensemble": 4}).headers["location"]
+    while (now := deployed.get(path).json)["status"] in ("waiting", "running"):
+        time.sleep(0.05)
+    assert now["status"] == "done", now
+    assert gain_db(deployed.get(f"{path}/answer")).shape == (1, 64, 64)
+    assert deployed.get("/v1/jobs/none").status == 404
+
+
+def test_the_file_for_clusters_is_valid_and_names_what_is_built():
+    from ray.serve.schema import ServeDeploySchema
+
+    found = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text()))
+    (application,) = found.applications
+    assert application.import_path == "raymap.serving.app:build"
+    serving = Serving.model_validate(json.loads(json.dumps(application.args)))
+    assert found.http_options.request_timeout_s > serving.limits.timeout_s
