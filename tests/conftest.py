@@ -70,6 +70,23 @@ def tiny_city(tmp_path_factory):
 
 
 @pytest.fixture
+def register_model():
+    """A function: makes a model the next version of a registered one; the store's client."""
+    from raymap.config import Settings, TrackingConfig
+    from raymap.models import base
+    from raymap.runtime import registry, track
+
+    def register(folder, uri, model, name="law"):
+        base.save(model, folder / "model")
+        tracker = track.open_run(folder.name, folder, TrackingConfig(uri=uri), str(folder.parent), Settings(), {})
+        tracker.model(folder / "model", registry.Card(name=name, text="a law"))
+        tracker.end("FINISHED")
+        return tracker.client
+
+    return register
+
+
+@pytest.fixture
 def my_method(tmp_path):
     """Path of the method in a file outside of the package that CONTRIBUTING.md shows, to the letter."""
     (block,) = re.findall(r"```python\n(.*?)```", (HOME / "CONTRIBUTING.md").read_text(), re.DOTALL)

@@ -108,9 +108,18 @@ def version_of(client, name: str, alias: str) -> str:
 
 
 def fetch(uri: str, tracking_uri: str | None = None) -> Path:
-    """Local folder of a model named as "models:/name@alias" or "runs:/id/model"."""
+    """Local folder of a model named as "models:/name@alias", "models:/name/version" or "runs:/id/model".
+
+    Raises ValueError for a registered model, or an alias of it, that does not exist.
+    """
     import mlflow
 
+    if uri.startswith("models:/") and tracking_uri is not None:
+        # MLflow would look for the name in the registry of its own default store.
+        client = mlflow.MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        name, _, version = uri.removeprefix("models:/").replace("@", "/@").partition("/")
+        version = version_of(client, name, version[1:]) if version.startswith("@") else version
+        uri = client.get_model_version_download_uri(name, version)
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=tracking_uri))
     return folder / mlflow.models.Model.load(folder).flavors["python_function"]["data"]
 

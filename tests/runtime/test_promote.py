@@ -8,11 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raymap.config import TrackingConfig
 from raymap.data import shards
-from raymap.models import base
 from raymap.models.pathloss import FreeSpace, LogDistance
-from raymap.runtime import promote, registry, track
+from raymap.runtime import promote
 from raymap.runtime.promote import KEY, Promotion, decide
 
 JOB = Path(__file__).parents[2] / "jobs/promote.py"
@@ -38,25 +36,16 @@ def test_better_in_all_scenes_is_better_and_in_half_of_them_is_not():
     assert not few["moved"] and few["reason"].startswith("not compared: too few scenes")
 
 
-def registered(folder, uri, model, name="law"):
-    """A version of a registered model."""
-    base.save(model, folder / "model")
-    tracker = track.open_run(folder.name, folder, TrackingConfig(uri=uri), str(folder.parent), Promotion(), {})
-    tracker.model(folder / "model", registry.Card(name=name, text="a law"))
-    tracker.end("FINISHED")
-    return tracker.client
-
-
 @pytest.mark.usefixtures("ray_local")
 def test_promotion_moves_the_alias_once_and_says_why_not_the_other_time(
-    town, write_towns, tmp_path, monkeypatch, capsys
+    town, write_towns, register_model, tmp_path, monkeypatch, capsys
 ):
     data = write_towns(tmp_path / "data", test=[row for seed in range(7) for row in town(seed)])
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     law = LogDistance(LogDistance.Config())
     law.prepare(shards.batches(shards.stream(data, "test"), 64))
-    client = registered(tmp_path / "first", uri, FreeSpace(FreeSpace.Config()))
-    registered(tmp_path / "second", uri, law)
+    client = register_model(tmp_path / "first", uri, FreeSpace(FreeSpace.Config()))
+    register_model(tmp_path / "second", uri, law)
     assert client.get_registered_model("law").aliases == {"champion": "1", "challenger": "2"}
 
     asked = Promotion(name="law", data=data, tracking_uri=uri, out=str(tmp_path / "out"))
@@ -68,7 +57,7 @@ def test_promotion_moves_the_alias_once_and_says_why_not_the_other_time(
     with pytest.raises(ValueError, match=r"no version of 'law' has the alias 'challenger'; aliases: champion \(versi"):
         promote.promote(asked)
 
-    registered(tmp_path / "third", uri, FreeSpace(FreeSpace.Config()))
+    register_model(tmp_path / "third", uri, FreeSpace(FreeSpace.Config()))
     options = {"name": "law", "data": data, "tracking_uri": uri, "out": str(tmp_path / "again")}
     command = [str(JOB), *(part for key, value in options.items() for part in (f"--{key}", value))]
     monkeypatch.setattr(sys, "argv", command)
