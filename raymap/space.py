@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -97,10 +97,17 @@ def names(key: str) -> list[str]:
     return [name.strip() for name in key.split(",")]
 
 
-def short(key: str) -> str:
-    """A key for people: the last part that all its fields share, e.g. "lambda_drift"; a single field's whole name."""
-    fields = names(key)
-    return fields[0] if len(fields) == 1 else fields[0].rsplit(".", 1)[-1]
+def short(keys: Iterable[str]) -> dict[str, str]:
+    """Keys of a space -> names for people: as few of the last parts as tell them apart, e.g. "lambda_drift"."""
+    parts = {key: names(key)[0].split(".") for key in keys}
+    found = {}
+    for key, mine in parts.items():
+        others = [other for name, other in parts.items() if name != key]
+        num = 2 if mine[-1].isdigit() else 1
+        while num < len(mine) and any(other[-num:] == mine[-num:] for other in others):
+            num += 1
+        found[key] = ".".join(mine[-num:])
+    return found
 
 
 def overridden(settings: SettingsT, values: Mapping[str, Any]) -> SettingsT:

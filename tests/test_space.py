@@ -87,5 +87,7 @@ def test_a_space_is_a_repeatable_option():
 
 
 def test_short_names_are_for_people():
-    assert short("outline.model.lambda_drift,map.model.lambda_drift") == "lambda_drift"
-    assert short("map.optim.learning_rate") == "map.optim.learning_rate"
+    keys = ["outline.model.lambda_drift,map.model.lambda_drift", "outline.optim.learning_rate",
+            "map.optim.learning_rate", "model.lambda_phy.1"]  # fmt: skip
+    names = ["lambda_drift", "outline.optim.learning_rate", "map.optim.learning_rate", "lambda_phy.1"]
+    assert short(keys) == dict(zip(keys, names, strict=True))

@@ -109,12 +109,12 @@ def _pictures(about: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> d
         for trial in known
     ]  # fmt: skip
     found = {
-        "coordinates": sweep_pictures.coordinates([short(key) for key in keys], rows, label),
+        "coordinates": sweep_pictures.coordinates([*short(keys).values()], rows, label),
         "curves": sweep_pictures.learning_curves(curves, label),
     }
     shares = importance(about["space"], known)
     if shares is not None:
-        found["importance"] = sweep_pictures.importance({short(key): share for key, share in shares.items()})
+        found["importance"] = sweep_pictures.importance({short(keys)[key]: share for key, share in shares.items()})
     for pair in itertools.islice(itertools.combinations(about["objectives"], 2), 1):
         not_beaten = front(known, about["objectives"])
         points = [
@@ -162,7 +162,7 @@ def _markdown(
 
 
 def _best(keys: Sequence[str], known: Sequence[Mapping[str, Any]]) -> list[str]:
-    head = ["trial", LABELS[SCORE], "at step", LABELS[TIME], *(short(key) for key in keys), "trial was"]
+    head = ["trial", LABELS[SCORE], "at step", LABELS[TIME], *short(keys).values(), "trial was"]
     rows = []
     for trial in known[:_NUM_BEST]:
         best = at_best(trial)
@@ -175,7 +175,8 @@ def _best(keys: Sequence[str], known: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _confirmed(found: Mapping[str, Any]) -> list[str]:
-    settings = ", ".join(f"{short(key)} {_value(value)}" for key, value in found["overrides"].items())
+    names = short(found["overrides"])
+    settings = ", ".join(f"{names[key]} {_value(value)}" for key, value in found["overrides"].items())
     rows = [
         [f"{split} ({part['num_maps']:,} maps)", name, interval(scores, 4),
          ", ".join(f"{value:.4f}" for value in scores["by_seed"]), part["verdict"] if number == 0 else ""]

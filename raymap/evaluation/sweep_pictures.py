@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from raymap.evaluation.drawing import DPI, INK, MUTED, SERIES, png
 
@@ -54,6 +54,8 @@ def coordinates(names: Sequence[str], rows: Sequence[Mapping[str, Any]], label: 
     plot.tick_params(length=0)
     bar = figure.colorbar(ScalarMappable(scale, _SCORES), ax=plot, fraction=0.03, pad=0.01)
     bar.set_label(f"{label}, all but the best", fontsize=8.5, color=INK)
+    if isinstance(scale, LogNorm):
+        _in_decades(bar.ax.yaxis)
     bar.ax.tick_params(labelsize=7.5)
     plot.legend(loc="upper left", bbox_to_anchor=(0, 1.1), frameon=False, fontsize=8.5)
     return png(figure)
@@ -121,8 +123,7 @@ def learning_curves(curves: Sequence[Mapping[str, Any]], label: str) -> bytes:
     scores = [score for curve in curves for score in curve["scores"]]
     if min(scores) > 0 and max(scores) / min(scores) > _LOG_FROM:
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
+        _in_decades(axis.yaxis)
     _plain(axis, "training steps", label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -157,6 +158,13 @@ def front(points: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> bytes:
     _plain(axis, labels[0], labels[1])
     axis.legend(frameon=False, fontsize=9)
     return png(figure)
+
+
+def _in_decades(axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers, a few in every decade."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _plain(axis, x_label: str, y_label: str | None) -> None:

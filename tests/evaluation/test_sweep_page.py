@@ -90,5 +90,5 @@ def test_what_was_trained_anew_is_told_with_its_verdict(tmp_path):
     confirmed = {"overrides": {"map.model.width": 16}, "seeds": 2, "num_steps": 100, "splits": {"test": split}}
     sweep_page.write(tmp_path / "sweep.html", about(confirmed=confirmed), trials())
     page = (tmp_path / "sweep.md").read_text()
-    assert "Found: map.model.width 16. Trained anew for 100 steps from 2 seeds" in page
+    assert "Found: width 16. Trained anew for 100 steps from 2 seeds" in page
     assert "| test (80 maps) | settings found | 0.0123 (0.0100–0.0140) | 0.0121, 0.0125 | better |" in page
