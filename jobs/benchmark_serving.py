@@ -182,14 +182,14 @@ def written(found: dict[str, Any]) -> str:
     served, single = found["served"], found["served_one_at_a_time"]
     lines = [
         "# Serving, measured", "", f"`{found['command']}`, commit {found['commit']}, {found['hardware']}.", "",
-        f"One map at a time, median: {latency['served']:.0f} ms over HTTP; in process {latency['one thread']:.0f} ms by one "
-        f"thread, as a replica has it, and {latency['all cores']:.0f} ms by all cores. HTTP, inputs elsewhere, two stages in "
+        f"One map at a time, median: {latency['served']:.0f} ms over HTTP; in process {latency['one thread']:.0f} ms by "
+        f"one thread, as a replica has it, and {latency['all cores']:.0f} ms by all cores. HTTP and two stages in "
         f"processes of their own: {latency['served'] - latency['one thread']:+.0f} ms.", "",
         f"{found['clients']} clients at once: {served['per_s']:.1f} maps/s, p50 {served['p50_ms']:.0f} ms, p99 "
-        f"{served['p99_ms']:.0f} ms; without batches {single['per_s']:.1f} maps/s. The model in process, all cores:", "",
+        f"{served['p99_ms']:.0f} ms; without batches {single['per_s']:.1f} maps/s. In process, all cores:", "",
         *table(["transmitters of a call", *own], [["maps/s", *(f"{value:.1f}" for value in own.values())]]), "",
-        f"Served against its best batch ({best}): {100 * served['per_s'] / own[best]:.0f} %. Batches give the model in process "
-        f"{own[best] / own['1']:.2f} times what single maps do, and the endpoint "
+        f"Served against its best batch ({best}): {100 * served['per_s'] / own[best]:.0f} %. Batches give the model in "
+        f"process {own[best] / own['1']:.2f} times what single maps do, and the endpoint "
         f"{served['per_s'] / single['per_s']:.2f} times.", "",
         "Latency of one map at a time over HTTP, by cells and network calls per stage:", "",
         *table(["cells", "steps", "p50 [ms]", "p90 [ms]"], [
