@@ -182,8 +182,8 @@ def written(found: dict[str, Any]) -> str:
     served, single = found["served"], found["served_one_at_a_time"]
     lines = [
         "# Serving, measured", "", f"`{found['command']}`, commit {found['commit']}, {found['hardware']}.", "",
-        f"One map at a time, median: {latency['served']:.0f} ms over HTTP; in process {latency['one thread']:.0f} ms by "
-        f"one thread, as a replica has it, and {latency['all cores']:.0f} ms by all cores. HTTP and two stages in "
+        f"One map at a time, median: {latency['served']:.0f} ms over HTTP; in process {latency['one thread']:.0f} ms "
+        f"by one thread, as a replica has it, and {latency['all cores']:.0f} ms by all cores. HTTP and two stages in "
         f"processes of their own: {latency['served'] - latency['one thread']:+.0f} ms.", "",
         f"{found['clients']} clients at once: {served['per_s']:.1f} maps/s, p50 {served['p50_ms']:.0f} ms, p99 "
         f"{served['p99_ms']:.0f} ms; without batches {single['per_s']:.1f} maps/s. In process, all cores:", "",
