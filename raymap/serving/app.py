@@ -55,13 +55,14 @@ def application(endpoint: Endpoint, jobs: Jobs) -> FastAPI:
 
     app = FastAPI(
         title="raymap", version="1", docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json",
-        lifespan=looked_after,
+        lifespan=looked_after, responses=problems.RESPONSES,
         description="Radio maps: path gain of base stations over a city block, drawn by trained models.",
     )  # fmt: skip
     if serving.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(serving.cors_origins), allow_methods=["GET", "POST"],
                            allow_headers=["authorization", "content-type", "x-request-id"])  # fmt: skip
     _handle_problems(app)
+    _describe_problems(app)
 
     @app.get("/healthz", tags=["operation"], summary="Whether this process answers")
     async def healthz() -> dict[str, str]:
@@ -161,6 +162,19 @@ def _written(found: Answer, format: Format, encoding: Encoding, transmitter: int
     else:
         content = answers.as_npz(found) if format == "npz" else answers.as_json(found, encoding)
     return Response(content, media_type=answers.MEDIA[format], headers=headers)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the form of problems into the API's description, where every answer that is one refers to it."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = described()
+        form = problems.Details.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**form.pop("$defs"), "Details": form}
+        return schema
+
+    app.openapi = openapi
 
 
 def _handle_problems(app: FastAPI) -> None:

@@ -7,10 +7,10 @@ request itself is among the tiles and models that the endpoint lists.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from raymap.data import footprints, generated
 from raymap.data.measurements import Measurements
@@ -25,12 +25,15 @@ from raymap.serving.problems import Problem
 Layer = Literal["gain", "outline", "spread", "best_server", "coverage"]
 _Metres = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_ItemT = TypeVar("_ItemT")
+#: JSON has lists for what is a tuple here.
+_Pair = Annotated[tuple[_ItemT, _ItemT], Strict(False)]
 
 
 class Ask(BaseModel):
-    """Base of all parts of a request: no field that is not known, nothing that is not finite."""
+    """Base of all parts of a request: no field that is not known, no text or truth value for a number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Raster(Ask):
@@ -58,10 +61,10 @@ class Footprints(Ask):
     kind: Literal["geojson"]
     geojson: dict[str, Any] = Field(description="a FeatureCollection, Feature or geometry")
     cell_m: _Positive = Field(4.0, description="side of a cell [m]")
-    shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+    shape: _Pair[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="rows and columns; default: what covers all buildings"
     )
-    centre_lonlat: tuple[_Metres, _Metres] | None = Field(None, description="middle of the map [deg]; needs the shape")
+    centre_lonlat: _Pair[_Metres] | None = Field(None, description="middle of the map [deg]; needs the shape")
     default_height_m: _Positive = Field(10.0, le=2000, description="of buildings without a height [m]")
 
 
@@ -77,7 +80,7 @@ class Town(Ask):
 
     kind: Literal["town"]
     seed: int = Field(ge=0, lt=2**31)
-    shape: tuple[Annotated[int, Field(ge=16, le=1024)], Annotated[int, Field(ge=16, le=1024)]] = (64, 64)
+    shape: _Pair[Annotated[int, Field(ge=16, le=1024)]] = (64, 64)
     cell_m: _Positive = 4.0
 
 
@@ -90,7 +93,7 @@ class Position(Ask):
 
     x_m: _Metres | None = Field(None, description="metres to the east of the map's left edge")
     y_m: _Metres | None = Field(None, description="metres to the south of the map's top edge")
-    lonlat: tuple[_Metres, _Metres] | None = Field(None, description="longitude and latitude [deg]")
+    lonlat: _Pair[_Metres] | None = Field(None, description="longitude and latitude [deg]")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Position:

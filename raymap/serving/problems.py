@@ -14,8 +14,41 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
+
 #: Longest text of a value that is told back.
 _MAX_VALUE = 120
+
+
+class Wrong(BaseModel):
+    """A field that cannot be as it is."""
+
+    field: str
+    value: Any
+    allowed: str
+
+
+class Details(BaseModel):
+    """Why a request was not answered."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Wrong]
+
+
+_FORM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Details"}}}
+#: Statuses of problems, as the API's description has them.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": told, "content": _FORM}
+    for status, told in {
+        400: "No HTTP that can be read", 401: "No bearer token, or another", 404: "No such thing",
+        405: "Another method", 406: "No such form of an answer", 409: "Not done yet", 413: "Too much",
+        422: "A field that cannot be as it is", 429: "Too often", 503: "Not now; Retry-After says when",
+        504: "It took too long",
+    }.items()
+}  # fmt: skip
 
 
 class Problem(Exception):
