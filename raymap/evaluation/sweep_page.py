@@ -185,7 +185,7 @@ def _confirmed(found: Mapping[str, Any]) -> list[str]:
     return [
         f"Found: {settings}. Trained anew for {found['num_steps']:,} steps from {found['seeds']} seeds, beside the job "
         "as it was before, and scored on maps that no trial has seen. *Verdict*: Wilcoxon's signed-rank test over "
-        "scenes, of the mean over seeds.", "",
+        "scenes, of the mean over seeds, where all seeds agree who is better.", "",
         *table(["split", "settings", "NMSE (95 % interval)", "by seed", "verdict on those found"], rows),
     ]  # fmt: skip
 

@@ -84,7 +84,10 @@ def _unseen(data: str) -> list[str]:
 
 
 def _compared(rows: pd.DataFrame) -> dict[str, Any]:
-    """Of one split: every method's NMSE, by seed too, and whether one is better."""
+    """Of one split: every method's NMSE, by seed too, and whether one is better.
+
+    The maps may tell two sets of trainings apart that differ by their seeds alone, so the seeds have to agree, too.
+    """
     methods = {}
     for title, part in rows.groupby("method", sort=False):
         by_map = part.groupby(["scene", "tx_id"], as_index=False)[KEY].mean()
@@ -96,6 +99,9 @@ def _compared(rows: pd.DataFrame) -> dict[str, Any]:
         verdict = paired.verdicts(compared)[FOUND]
     except ValueError as error:
         verdict = f"not told: {error}"
+    by_seed = zip(methods[FOUND]["by_seed"], methods[BEFORE]["by_seed"], strict=True)
+    if len({found < before for found, before in by_seed}) > 1:
+        verdict = "seeds disagree"
     entry = compared["methods"][FOUND]
     return {"num_maps": entry["num_images"], "num_scenes": entry["num_scenes"], "p": entry["p"], "verdict": verdict,
             "methods": methods}  # fmt: skip

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 
 from raymap.serving import answers, graph, problems, tiles
 from raymap.serving.answers import Answer, Colours, Encoding, Format
-from raymap.serving.ask import LocateRequest, MapRequest
+from raymap.serving.ask import AreaRequest, LocateRequest, MapRequest
 from raymap.serving.endpoint import Endpoint
 from raymap.serving.examples import EXAMPLES
 from raymap.serving.gate import Gate
@@ -102,6 +102,10 @@ def application(endpoint: Endpoint, jobs: Jobs) -> FastAPI:
     ) -> Response:  # fmt: skip
         found = await endpoint.maps(body)
         return await asyncio.to_thread(_written, found, format or _accepted(accept), encoding, transmitter, colours)
+
+    @app.post("/v1/areas", tags=["maps"], summary="The buildings of an area as an array")
+    async def areas(body: AreaRequest) -> dict[str, Any]:
+        return await endpoint.area(body)
 
     @app.post("/v1/locate", tags=["maps"], summary="Find receivers by what they hear")
     async def locate(body: LocateRequest) -> dict[str, Any]:

@@ -187,6 +187,12 @@ class LocateRequest(Drawing):
         return self
 
 
+class AreaRequest(Ask):
+    """The buildings of an area."""
+
+    area: Area
+
+
 class Task(BaseModel):
     """A request as the nouns of the house."""
 
@@ -208,7 +214,7 @@ def understood(request: Drawing, limits: Limits, frequency_hz: float) -> Task:
     _require_few("vehicles", len(request.vehicles), limits.max_vehicles)
     _require_few("measurements", len(request.measurements), limits.max_measurements)
     _require_few("ensemble", len(request.transmitters) * request.ensemble, limits.max_maps, "maps are drawn")
-    scene, place, notes = _area(request.area, limits, frequency_hz)
+    scene, place, notes = painted(request.area, limits, frequency_hz)
     vehicles = [
         Vehicle(_xy_m(box, place, f"vehicles.{number}"), math.radians(box.heading_deg),
                 (box.length_m, box.width_m, box.height_m))
@@ -227,8 +233,11 @@ def understood(request: Drawing, limits: Limits, frequency_hz: float) -> Task:
                 measurements=_measurements(request, scene, place))  # fmt: skip
 
 
-def _area(area: Area, limits: Limits, frequency_hz: float) -> tuple[Scene, Place | None, list[str]]:
-    """The buildings, where on Earth they lie if that is known, and what a caller should know of them."""
+def painted(area: Area, limits: Limits, frequency_hz: float) -> tuple[Scene, Place | None, list[str]]:
+    """The buildings, where on Earth they lie if that is known, and what a caller should know of them.
+
+    Raises Problem as :func:`understood`.
+    """
     if isinstance(area, Tile):
         return tiles.scene(area.name, frequency_hz), None, []
     if isinstance(area, Footprints):

@@ -14,7 +14,7 @@ from raymap.evaluation import localization
 from raymap.scene import Grid, Scene
 from raymap.serving import answers, ask, drawing
 from raymap.serving.answers import Answer, Drawn
-from raymap.serving.ask import Drawing, LocateRequest, MapRequest, Task
+from raymap.serving.ask import AreaRequest, Drawing, LocateRequest, MapRequest, Task
 from raymap.serving.followed import Followed, Graph, Model
 from raymap.serving.problems import Problem
 from raymap.serving.settings import Serving
@@ -38,6 +38,18 @@ class Endpoint:
         task, model, drawn = await self._drawn(request, told)
         seconds = time.perf_counter() - begun
         return await asyncio.to_thread(answers.answer, request, task, drawn, model.listed, seconds)
+
+    async def area(self, request: AreaRequest) -> dict[str, object]:
+        """The buildings of an area as an array. Raises Problem for what cannot be."""
+        carrier = self.serving.models[0].frequency_hz
+        scene, place, notes = await asyncio.to_thread(ask.painted, request.area, self.serving.limits, carrier)
+        found: dict[str, object] = {
+            "shape": list(scene.grid.shape), "cell_m": scene.grid.cell_m, "notes": notes,
+            "heights_m": np.round(scene.building_m.astype(np.float64), 2).tolist(),
+        }  # fmt: skip
+        if place is not None:
+            found["corner_lonlat"] = place.lonlat((0.0, 0.0)).tolist()
+        return found
 
     async def locate(self, request: LocateRequest) -> dict[str, object]:
         """Where the receivers are, by the nearest fingerprints of the maps. Raises Problem for what cannot be."""
