@@ -136,6 +136,10 @@ def application(endpoint: Endpoint, jobs: Jobs) -> FastAPI:
     if PAGE.is_dir():
         app.mount("/page", StaticFiles(directory=PAGE), name="page")
 
+        @app.get("/favicon.ico", include_in_schema=False)
+        async def icon() -> Response:
+            return Response((PAGE / "icon.svg").read_bytes(), media_type="image/svg+xml")
+
         @app.get("/", include_in_schema=False)
         async def page() -> Response:
             return Response((PAGE / "index.html").read_bytes(), media_type="text/html; charset=utf-8", headers={

@@ -40,7 +40,7 @@ class Model:
     def about(self) -> About:
         """What has to be known to ask it."""
         return About(self.told["multiple"], self.told["reads_dominant_path"], self.told["reads_measurements"],
-                     self.served.recipe)  # fmt: skip
+                     self.served.bars)  # fmt: skip
 
     @property
     def listed(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 #: What may be asked without the token: whether the endpoint lives, and the page, which holds no data.
-OPEN = ("/healthz", "/readyz", "/", "/page/")
+OPEN = ("/healthz", "/readyz", "/", "/favicon.ico", "/page/")
 #: How many times the size that is allowed is read of a body that is refused.
 _PATIENCE = 4
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")

@@ -10,6 +10,12 @@ from raymap.config import Settings
 from raymap.models.ensemble import Recipe
 from raymap.serving.limits import Limits
 
+#: Error bars of installed models, as ``jobs/study_sampling.py`` fits them to hold nine of ten true values
+#: (docs/sampling/sampling.md): of four members.
+CALIBRATED = {
+    "k2-small": Recipe(num=4, steps=1, stochastic=False, pool_m=8.0, factor=9.5625, floor_db=(0.0, 1.8453)),
+}
+
 
 class Served(Settings):
     """A model under the name by which it is asked for."""
@@ -17,7 +23,14 @@ class Served(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     source: str = Field(description="what raymap.load takes: an installed name, a folder, models:/k2@champion, runs:/…")
     frequency_hz: float = Field(5.9e9, gt=0, description="carrier of the maps that it was trained on [Hz]")
-    recipe: Recipe = Field(Recipe(), description="how an ensemble's spread becomes an error bar")
+    recipe: Recipe | None = Field(
+        None, description="how an ensemble's spread becomes an error bar; default: as is known of an installed model"
+    )
+
+    @property
+    def bars(self) -> Recipe:
+        """The recipe, or what is known of an installed model; else the spread as it is."""
+        return self.recipe or CALIBRATED.get(self.source, Recipe())
 
 
 class Stage(Settings):

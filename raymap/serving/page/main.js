@@ -50,7 +50,8 @@ async function follow() {
       count: request.transmitters.length, gain: layer('gain_db'), outline: layer('outline'), spread: layer('spread_db'),
       powers: request.transmitters.map((one) => one.power_dbm),
     };
-    $('model-line').textContent = `${answer.model.name}, version ${answer.model.version}`;
+    const { name, version } = answer.model;
+    $('model-line').textContent = `drawn by ${name}${version === name ? '' : `, ${version}`}`;
     canvas.dataset.maps = String(Number(canvas.dataset.maps || 0) + 1);
     page.wrong('');
   } catch (error) {

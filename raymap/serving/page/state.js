@@ -104,7 +104,7 @@ export function requestOf(state) {
   const layers = { spread: ['gain', 'spread'], outline: ['gain', 'outline'] }[state.layer] || ['gain'];
   return {
     area: areaOf(state), layers, model: state.model || null, seed: state.seed, steps: state.steps,
-    ensemble: state.layer === 'spread' ? 8 : 1,
+    ensemble: state.layer === 'spread' ? 4 : 1,
     transmitters: state.antennas.map(({ x, y, height, power }) => ({ x_m: x, y_m: y, height_m: height, power_dbm: power })),
     vehicles: state.vehicles.map(({ x, y, heading, height }) => ({
       x_m: x, y_m: y, heading_deg: heading, length_m: 12, width_m: 2.6, height_m: height,
