@@ -24,7 +24,7 @@ test: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
-	$(VENV)/bin/python -m pytest -m ray
+	$(VENV)/bin/python -m pytest -m ray --numprocesses 2 --dist loadfile
 
 serve: $(INSTALLED)
 	$(VENV)/bin/python jobs/serve.py
