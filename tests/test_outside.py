@@ -135,6 +135,7 @@ def test_workers_are_told_absolute_paths_and_nothing_if_there_are_none(num, name
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8})
     cluster.connect()
-    wanted = {"runtime_env": {"env_vars": {outside.VARIABLE: os.pathsep.join(map(str, paths))}}} if num else {}
-    assert asked == [{"logging_level": "WARNING"} | wanted]
+    told = {outside.VARIABLE: os.pathsep.join(map(str, paths))} if num else {}
+    wanted = {"env_vars": told | {"RAY_ADDRESS": "somewhere:1"}}
+    assert asked == [{"logging_level": "WARNING", "runtime_env": wanted}]
     assert os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1", "the job may have been submitted with the variable, too"

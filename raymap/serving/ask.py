@@ -25,6 +25,8 @@ from raymap.serving.problems import Problem
 Layer = Literal["gain", "outline", "spread", "best_server", "coverage"]
 _Metres = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Cell = Annotated[float, Field(ge=0.05, le=1000, allow_inf_nan=False)]
+_MAX_TOWN_M = 4096.0
 _ItemT = TypeVar("_ItemT")
 #: JSON has lists for what is a tuple here.
 _Pair = Annotated[tuple[_ItemT, _ItemT], Strict(False)]
@@ -43,7 +45,7 @@ class Raster(Ask):
     heights_m: list[list[Annotated[float, Field(ge=0, le=2000, allow_inf_nan=False)]]] = Field(
         description="rows from the north, height above ground [m]; 0 is outdoors"
     )
-    cell_m: _Positive = Field(description="side of a cell [m]")
+    cell_m: _Cell = Field(description="side of a cell [m]")
 
 
 class Picture(Ask):
@@ -51,7 +53,7 @@ class Picture(Ask):
 
     kind: Literal["png"]
     png_base64: str = Field(description="a PNG file, base64; colours are turned to grey, transparency is outdoors")
-    cell_m: _Positive = Field(description="side of a pixel [m]")
+    cell_m: _Cell = Field(description="side of a pixel [m]")
     height_m: _Positive = Field(20.0, le=2000, description="height of white [m]")
 
 
@@ -60,7 +62,7 @@ class Footprints(Ask):
 
     kind: Literal["geojson"]
     geojson: dict[str, Any] = Field(description="a FeatureCollection, Feature or geometry")
-    cell_m: _Positive = Field(4.0, description="side of a cell [m]")
+    cell_m: _Cell = Field(4.0, description="side of a cell [m]")
     shape: _Pair[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="rows and columns; default: what covers all buildings"
     )
@@ -81,7 +83,7 @@ class Town(Ask):
     kind: Literal["town"]
     seed: int = Field(ge=0, lt=2**31)
     shape: _Pair[Annotated[int, Field(ge=16, le=1024)]] = (64, 64)
-    cell_m: _Positive = 4.0
+    cell_m: _Cell = 4.0
 
 
 Area = Annotated[Raster | Picture | Footprints | Tile | Town, Field(discriminator="kind")]
@@ -244,6 +246,8 @@ def painted(area: Area, limits: Limits, frequency_hz: float) -> tuple[Scene, Pla
         return _footprints(area, limits, frequency_hz)
     if isinstance(area, Town):
         _require_cells("area.shape", area.shape, limits)
+        if max(area.shape) * area.cell_m > _MAX_TOWN_M:
+            raise Problem(422, "area.town.cell_m", area.cell_m, f"a town of at most {_MAX_TOWN_M:,g} m a side")
         return generated.city(area.seed, Grid(area.shape, area.cell_m)), None, []
     if isinstance(area, Picture):
         heights_m = pixels.heights_m(area.png_base64, area.height_m, limits.max_cells)

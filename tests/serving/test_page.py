@@ -212,5 +212,6 @@ def test_a_token_is_asked_for_where_one_is_needed(chromium, endpoint_of, monkeyp
     chromium.until("document.getElementById('token-label') && !document.getElementById('token-label').hidden")
     choose(chromium, "token", "s3cret")
     chromium.until(f"document.getElementById('map') && {MAPS}", seconds=60)
+    assert chromium.js("document.getElementById('message').hidden")
     chromium.js("sessionStorage.clear()")
     chromium.errors.clear()
