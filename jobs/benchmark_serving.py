@@ -57,7 +57,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     """Measure; returns what ``--out`` holds."""
     job = from_command_line(Job(), argv, prog="benchmark_serving.py")
     found: dict[str, Any] = {
-        "command": " ".join(["python", "jobs/benchmark_serving.py", *argv]), "commit": provenance.git_commit(),
+        "command": provenance.command("jobs/benchmark_serving.py", argv), "commit": provenance.git_commit(),
         "hardware": provenance.hardware(), "clients": job.clients,
     }  # fmt: skip
     stages = (job.serving.ingress, job.serving.outline, job.serving.map)

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> dict:
         seconds[what].append(time.monotonic() - begun)
         print(f"[{name}] {seconds[what][-1]:.1f} s", flush=True)
     found = {
-        "command": " ".join(["python", "jobs/benchmark_tune.py", *argv]), "commit": provenance.git_commit(),
+        "command": provenance.command("jobs/benchmark_tune.py", argv), "commit": provenance.git_commit(),
         "hardware": provenance.hardware(), "num_trials": plan.num_trials,
         "num_steps": sweep_trial.last_stage(job).optim.num_steps, "seconds": seconds,
         "overhead": sum(seconds["sweep"]) / sum(seconds["loop"]) - 1,

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> dict:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     found: dict = {"commit": provenance.git_commit(), "hardware": provenance.hardware(),
-                   "command": " ".join(["python", "jobs/check_tracking.py", *argv]), "stores": {}}  # fmt: skip
+                   "command": provenance.command("jobs/check_tracking.py", argv), "stores": {}}  # fmt: skip
     stores = {"sqlite": f"sqlite:///{out}/mlflow.db"} | {uri.split(":")[0]: uri for uri in job.store}
     with contextlib.ExitStack() as running:
         if uri := running.enter_context(postgres(out)):

@@ -61,7 +61,7 @@ def main(argv: list[str]) -> dict[str, Any]:
     asked = Load(url=f"http://127.0.0.1:{job.port}", clients=job.clients, seconds=job.seconds)
     asyncio.run(load(asked.model_copy(update={"clients": 2, "seconds": 5.0})))
     drills = {"overload": overload, "kills": kills, "redeploy": redeploy, "autoscale": autoscale}
-    found = {"command": " ".join(["python", "jobs/drill_serving.py", *argv]), "commit": provenance.git_commit(),
+    found = {"command": provenance.command("jobs/drill_serving.py", argv), "commit": provenance.git_commit(),
              "hardware": provenance.hardware(), **drills[job.what](job, asked)}  # fmt: skip
     job.out.mkdir(parents=True, exist_ok=True)
     (job.out / f"drill_{job.what}.json").write_text(json.dumps(found, indent=1) + "\n")

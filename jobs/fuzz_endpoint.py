@@ -137,7 +137,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         endpoint.kill()
         endpoint.wait()
     found = {
-        "command": " ".join(["python", "jobs/fuzz_endpoint.py", *argv]), "commit": provenance.git_commit(),
+        "command": provenance.command("jobs/fuzz_endpoint.py", argv), "commit": provenance.git_commit(),
         "hardware": provenance.hardware(), "statuses": dict(sorted(statuses.items())), "failed": failed,
         "early_mb": early_mb, "late_mb": late_mb,
     }  # fmt: skip

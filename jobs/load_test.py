@@ -119,7 +119,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         {"from_s": start, **told([one for one in done if start <= one[0] < start + PART_S], PART_S)}
         for start in np.arange(0.0, job.seconds, PART_S).tolist()
     ]
-    found = {"command": " ".join(["python", "jobs/load_test.py", *argv]), "hardware": provenance.hardware(),
+    found = {"command": provenance.command("jobs/load_test.py", argv), "hardware": provenance.hardware(),
              "commit": provenance.git_commit(), "seconds": seconds, **told(done, seconds), "parts": parts}  # fmt: skip
     if job.out is not None:
         job.out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from raymap.config import from_command_line
 from raymap.evaluation import sampling_page
-from raymap.runtime import sampling
+from raymap.runtime import provenance, sampling
 
 
 class Job(sampling.Study):
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> dict:
     """Run the study, write and print its page; returns the numbers. Raises as ``sampling.run``."""
     job, begun = from_command_line(Job(), argv, prog="study_sampling.py"), time.monotonic()
     found = sampling.run(job)
-    page = sampling_page.write(Path(job.out), found, " ".join(["python", "jobs/study_sampling.py", *argv]))
+    page = sampling_page.write(Path(job.out), found, provenance.command("jobs/study_sampling.py", argv))
     print(page.read_text())
     print(f"{time.monotonic() - begun:.0f} s: {page}")
     return found

@@ -19,7 +19,7 @@ from raymap import recipes
 from raymap.config import Settings, from_command_line
 from raymap.data import path_sources
 from raymap.data.path_columns import Columns
-from raymap.runtime import path_study
+from raymap.runtime import path_study, provenance
 from raymap.runtime.path_study import PathStudy
 from raymap.space import overridden, read_best
 
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> dict:
         out=str(job.out),
     )
     rows = path_study.run(study)
-    command = " ".join(["python", "jobs/train_pinn_gnn.py", *argv])
+    command = provenance.command("jobs/train_pinn_gnn.py", argv)
     found = path_study.write_page(study, rows, job.out / "metrics.md", command)
     if job.page:
         path_study.write_page(study, rows, job.page, command)

@@ -20,7 +20,7 @@ from raymap import recipes
 from raymap.config import PointsScene, Settings, from_command_line
 from raymap.data import mesh_file, path_file, path_sources
 from raymap.recipes.scene_paths import TITLE, scene_paths
-from raymap.runtime import path_study
+from raymap.runtime import path_study, provenance
 from raymap.runtime.path_study import PathStudy
 from raymap.runtime.train import fit
 
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> Path:
         models={TITLE: str(model)},
     )  # fmt: skip
     rows = path_study.run(study)
-    command = " ".join(["python", "jobs/train_scene_paths.py", *argv])
+    command = provenance.command("jobs/train_scene_paths.py", argv)
     for page in filter(None, (job.out / "metrics.md", job.page)):
         path_study.write_page(study, rows, page, command)
     print((job.out / "metrics.md").read_text())

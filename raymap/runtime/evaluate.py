@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -150,7 +149,7 @@ def score(
         dataset=f"{card.name} ({card.fingerprint[:12]})",
         split=split,
         commit=provenance.git_commit(),
-        command=" ".join(["python", *sys.argv]),
+        command=provenance.command(),
         hardware=provenance.hardware(),
     )
     found["set_aside"] = shards.quarantined(str(out / "quarantine"))

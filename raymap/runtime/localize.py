@@ -9,7 +9,6 @@ A scene is located as soon as its J maps are there, in whatever blocks they come
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -213,7 +212,7 @@ def localize(
         "dataset": f"{card.name} ({card.fingerprint[:12]})",
         "split": split,
         "commit": provenance.git_commit(),
-        "command": " ".join(["python", *sys.argv]),
+        "command": provenance.command(),
         "hardware": provenance.hardware(),
         "laws_fitted_on": f"split {fitted[1]!r} of {DatasetCard.load(fitted[0]).name}",
         "cell_m": card.cell_m,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ def of(title: str, config: ModelConfig, card: DatasetCard, found: Mapping[str, A
     """The card of a model trained on a dataset; ``found`` is its ``metrics.json``. Registered by its kind."""
     splits = ", ".join(f"{name} {split.num_rows:,} maps" for name, split in card.splits.items())
     height, width = card.shape
-    command = " ".join(["python", *sys.argv])
+    command = provenance.command()
     scored = [
         [name, interval(raw["nmse"], 4), interval(raw["rmse_db"], 2), interval(raw["ssim"], 3)]
         for name, raw in ((name, scores["raw"]["all"]) for name, scores in found["methods"].items())

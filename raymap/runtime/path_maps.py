@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -220,7 +219,7 @@ def predict(
     for number, (point, channel) in enumerate(zip(points, channels, strict=True), 1):
         _write_point(out, f"point{number}", point, channel)
     found = {
-        "command": " ".join(["python", *sys.argv]), "commit": provenance.git_commit(),
+        "command": provenance.command(), "commit": provenance.git_commit(),
         "hardware": provenance.hardware(), "method": method, "seconds": seconds, **_counts(table, measured),
         "sounding": sounding.model_dump(mode="json"),
     }  # fmt: skip

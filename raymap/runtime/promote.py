@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def promote(promotion: Promotion) -> dict[str, Any]:
     found = decide(rows[rows["method"].isin(list(names))], *names)
     found |= {
         "name": promotion.name, "champion": champion, "challenger": challenger, "data": promotion.data,
-        "split": promotion.split, "command": " ".join(["python", *sys.argv]), "commit": provenance.git_commit(),
+        "split": promotion.split, "command": provenance.command(), "commit": provenance.git_commit(),
     }  # fmt: skip
     if found["moved"]:
         client.set_registered_model_alias(promotion.name, promotion.champion, challenger)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 #: Packages on which a result depends.
@@ -22,6 +24,11 @@ def git_commit(folder: Path | None = None) -> str:
     except OSError:
         return "unknown"
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") if head.returncode == 0 else "unknown"
+
+
+def command(script: str | None = None, argv: Sequence[str] | None = None) -> str:
+    """What was typed, as a shell takes it again: of this process, or a ``script`` with ``argv``."""
+    return shlex.join(["python", script or sys.argv[0], *(sys.argv[1:] if argv is None else argv)])
 
 
 def hardware() -> str:

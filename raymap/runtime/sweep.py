@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -131,7 +130,7 @@ def _log(sweep: Sweep) -> SweepLog:
         "scheduler": sweep.scheduler, "objectives": list(sweep.objectives), "num_trials": sweep.num_trials,
         "num_steps": sweep_trial.last_stage(sweep.job).optim.num_steps, "hardware": provenance.hardware(),
         "commit": ", ".join(dict.fromkeys([*before, provenance.git_commit()])),
-        "command": " ".join(["python", *sys.argv]),
+        "command": provenance.command(),
     }  # fmt: skip
     return SweepLog(str(sweep.folder), about)
 
