@@ -60,8 +60,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         "command": provenance.command("jobs/benchmark_serving.py", argv), "commit": provenance.git_commit(),
         "hardware": provenance.hardware(), "clients": job.clients,
     }  # fmt: skip
-    stages = (job.serving.ingress, job.serving.outline, job.serving.map)
-    cluster.connect(min_cpus=sum(stage.num_cpus * stage.max_replicas for stage in stages) + 0.5)
+    cluster.connect(min_cpus=job.serving.num_cpus + 0.5)
     from ray import serve
 
     url = f"http://127.0.0.1:{job.port}"

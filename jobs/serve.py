@@ -33,8 +33,7 @@ class Job(Settings):
 
 def main(job: Job) -> None:
     """Serve until a signal."""
-    stages = (job.serving.ingress, job.serving.outline, job.serving.map)
-    cluster.connect(min_cpus=sum(stage.num_cpus * stage.max_replicas for stage in stages) + SPARE_CPUS)
+    cluster.connect(min_cpus=job.serving.num_cpus + SPARE_CPUS)
     from ray import serve
 
     from raymap.serving.app import build

@@ -70,6 +70,20 @@ def responses(point: PathTable, sounding: Sounding) -> dict[str, pd.DataFrame]:
     wide_hz, shape = sounding.bandwidth_hz, sounding.array
     if not 1 <= min(shape) <= max(shape) <= _MOST_ANTENNAS:
         raise ValueError(f"array must be of 1 to {_MOST_ANTENNAS} antennas along x and along y, got {shape}")
+    taps = impulse_response(point, wide_hz)
+    frequencies_hz = np.linspace(-wide_hz / 2, wide_hz / 2, _NUM_FREQUENCIES)
+    gain, delay_s = point.gain[0, counted], point.delay_s[0, counted].astype(np.float64)
+    spectrum = channel_response.frequency_response(gain, delay_s, frequencies_hz)
+    return {
+        "impulse_response": taps,
+        "frequency_response": pd.DataFrame({"frequency_hz": frequencies_hz, **_complex(spectrum)}),
+        "beam_pattern": _beam(point, shape),
+    }
+
+
+def impulse_response(point: PathTable, bandwidth_hz: float) -> pd.DataFrame:
+    """That of :func:`responses` alone, with its errors."""
+    counted, wide_hz = require_paths(point), bandwidth_hz
     if wide_hz >= 2 * point.frequency_hz:
         raise ValueError(f"bandwidth_hz {wide_hz:g} about {point.frequency_hz:g} Hz reaches down to 0 Hz")
     gain, delay_s = point.gain[0, counted], point.delay_s[0, counted].astype(np.float64)
@@ -79,13 +93,7 @@ def responses(point: PathTable, sounding: Sounding) -> dict[str, pd.DataFrame]:
         raise ValueError(f"at bandwidth_hz {wide_hz:g} the channel has {num_taps} taps, at most {_MOST_TAPS} are made")
     taps = channel_response.impulse_response(gain, delay_s - first / wide_hz, wide_hz, num_taps)
     number = first + np.arange(num_taps)
-    frequencies_hz = np.linspace(-wide_hz / 2, wide_hz / 2, _NUM_FREQUENCIES)
-    spectrum = channel_response.frequency_response(gain, delay_s, frequencies_hz)
-    return {
-        "impulse_response": pd.DataFrame({"tap": number, "delay_s": number / wide_hz, **_complex(taps)}),
-        "frequency_response": pd.DataFrame({"frequency_hz": frequencies_hz, **_complex(spectrum)}),
-        "beam_pattern": _beam(point, shape),
-    }
+    return pd.DataFrame({"tap": number, "delay_s": number / wide_hz, **_complex(taps)})
 
 
 def steering_rad(point: PathTable) -> tuple[float, float]:

@@ -51,7 +51,9 @@ def _example(card: Card) -> dict[str, np.ndarray]:
     from raymap.scene import Grid
 
     scene = generated.city(0, Grid(card.shape, card.cell_m))
-    return {name: np.asarray(value) for name, value in scene_columns([scene], sites.place(scene, 1, 0)).items()}
+    columns = scene_columns([scene], sites.place(scene, 1, 0))
+    # Without the name of the scene: text is Python objects, which nobody reads from an unknown file.
+    return {name: np.asarray(value) for name, value in columns.items() if name != "scene"}
 
 
 def _signature(example: Mapping[str, np.ndarray]):

@@ -224,7 +224,7 @@ def _scheduler(sweep: Sweep):
     if sweep.scheduler == "pbt":
         return PopulationBasedTraining(
             time_attr="step", perturbation_interval=max(1, round(sweep.first_look * num_steps)),
-            hyperparam_mutations=_tune_space(sweep), synch=False,
+            hyperparam_mutations=_tune_space(sweep), synch=True,
         )  # fmt: skip
     return FIFOScheduler()
 

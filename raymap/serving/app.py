@@ -25,9 +25,10 @@ from raymap.serving import answers, graph, problems, tiles
 from raymap.serving.answers import Answer, Colours, Encoding, Format
 from raymap.serving.ask import AreaRequest, LocateRequest, MapRequest
 from raymap.serving.endpoint import Endpoint
-from raymap.serving.examples import EXAMPLES
+from raymap.serving.examples import EXAMPLES, PATHS_EXAMPLES
 from raymap.serving.gate import Gate
 from raymap.serving.jobs import Jobs, Kept
+from raymap.serving.paths import PathsRequest
 from raymap.serving.problems import Problem
 from raymap.serving.settings import Serving
 
@@ -110,6 +111,10 @@ def application(endpoint: Endpoint, jobs: Jobs) -> FastAPI:
     @app.post("/v1/locate", tags=["maps"], summary="Find receivers by what they hear")
     async def locate(body: LocateRequest) -> dict[str, Any]:
         return await endpoint.locate(body)
+
+    @app.post("/v1/paths", tags=["paths"], summary="Tell the paths at receivers from those measured at others")
+    async def tell_paths(body: Annotated[PathsRequest, Body(openapi_examples=PATHS_EXAMPLES)]) -> dict[str, Any]:
+        return await endpoint.paths(body)
 
     @app.post("/v1/jobs", tags=["jobs"], summary="Draw radio maps that take long", status_code=202)
     async def submit(body: Annotated[MapRequest, Body(openapi_examples=EXAMPLES)]) -> JSONResponse:
@@ -223,9 +228,9 @@ def _handle_problems(app: FastAPI) -> None:
 class KeptOnRay:
     """Jobs, in a process of their own so that every ingress finds them."""
 
-    def __init__(self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle) -> None:
+    def __init__(self, serving: dict[str, Any], **stages: DeploymentHandle | None) -> None:
         about = Serving.model_validate(serving)
-        endpoint = Endpoint(about, graph.Deployed(about, outline, map))
+        endpoint = Endpoint(about, graph.Deployed(about, **stages))
         self.kept, self.following = Kept(endpoint), None
 
     async def call(self, name: str, *arguments: Any) -> Any:
@@ -258,11 +263,9 @@ class FarJobs:
 class Ingress:
     """The HTTP side as a deployment."""
 
-    def __init__(
-        self, serving: dict[str, Any], outline: DeploymentHandle, map: DeploymentHandle, jobs: DeploymentHandle
-    ) -> None:
+    def __init__(self, serving: dict[str, Any], jobs: DeploymentHandle, **stages: DeploymentHandle | None) -> None:
         about = Serving.model_validate(serving)
-        self.endpoint = Endpoint(about, graph.Deployed(about, outline, map))
+        self.endpoint = Endpoint(about, graph.Deployed(about, **stages))
         self.jobs = FarJobs(jobs)
 
     def __serve_build_asgi_app__(self):
@@ -274,7 +277,10 @@ def build(args: dict[str, Any]) -> serve.Application:
     """The application of a :class:`Serving` in plain values; raises ValueError for settings that cannot be."""
     serving = Serving.model_validate(args)
     plain = serving.model_dump(mode="json")
-    outline = graph.Outline.options(**graph.options(serving.outline)).bind(plain)
-    drawn = graph.Map.options(**graph.options(serving.map)).bind(plain)
-    jobs = KeptOnRay.options(num_replicas=1, ray_actor_options={"num_cpus": 0.1}).bind(plain, outline, drawn)
-    return Ingress.options(**graph.options(serving.ingress)).bind(plain, outline, drawn, jobs)
+    paths = graph.Paths.options(**graph.options(serving.paths)).bind(plain) if serving.path_models else None
+    stages = {
+        "outline": graph.Outline.options(**graph.options(serving.outline)).bind(plain),
+        "map": graph.Map.options(**graph.options(serving.map)).bind(plain), "paths": paths,
+    }  # fmt: skip
+    jobs = KeptOnRay.options(num_replicas=1, ray_actor_options={"num_cpus": 0.1}).bind(plain, **stages)
+    return Ingress.options(**graph.options(serving.ingress)).bind(plain, jobs, **stages)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from ray.exceptions import RayTaskError
 
 from raymap.evaluation import localization
 from raymap.scene import Grid, Scene
-from raymap.serving import answers, ask, drawing
+from raymap.serving import answers, ask, drawing, paths
 from raymap.serving.answers import Answer, Drawn
 from raymap.serving.ask import AreaRequest, Drawing, LocateRequest, MapRequest, Task
 from raymap.serving.followed import Followed, Graph, Model
+from raymap.serving.paths import PathsRequest
 from raymap.serving.problems import Problem
 from raymap.serving.settings import Serving
 
@@ -68,13 +70,31 @@ class Endpoint:
                 position["lonlat"] = lonlat
         return {"model": model.listed, "positions": positions, "notes": task.notes}
 
+    async def paths(self, request: PathsRequest) -> dict[str, object]:
+        """The paths at receivers. Raises Problem for what cannot be."""
+        limits, (name, source) = self.serving.limits, self.models.path_model(request.model)
+        with self._admission():
+            measured = await asyncio.to_thread(paths.table, request, limits)
+            receivers_m = np.array(request.receivers_m, np.float64)
+            try:
+                found, notes = await self.graph.complete(source, measured, receivers_m)
+            except (RayTaskError, ValueError) as error:
+                raise _refused_by_model(error) from error
+            receivers = await asyncio.to_thread(paths.answer, request, found, limits.max_taps)
+        return {"model": {"name": name, "version": source}, "receivers": receivers, "notes": notes}
+
     async def _drawn(self, request: Drawing, told: Told | None) -> tuple[Task, Model, Drawn]:
+        with self._admission():
+            return await self._admitted(request, told)
+
+    @contextlib.contextmanager
+    def _admission(self) -> Iterator[None]:
         if self._under_way >= self.serving.limits.max_requests:
             allowed = f"{self._under_way} requests are under way, no more are taken"
             raise Problem(503, "", None, allowed, {"retry-after": "1"})
         self._under_way += 1
         try:
-            return await self._admitted(request, told)
+            yield
         finally:
             self._under_way -= 1
 

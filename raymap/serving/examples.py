@@ -42,3 +42,21 @@ EXAMPLES = {
         },
     },
 }  # fmt: skip
+PATHS_EXAMPLES = {
+    "two paths": {
+        "summary": "A receiver between two measured ones, and its impulse response",
+        "value": {
+            "transmitter_m": [0.0, 0.0, 30.0], "frequency_hz": 3.5e9, "bandwidth_hz": 1e8,
+            "measured": [
+                {"position_m": [40.0, 10.0, 1.5], "paths": [
+                    {"power_db": -77.3, "delay_ns": 167.2, "zenith_deg": 55.3, "azimuth_deg": -166.0,
+                     "kind": "line_of_sight"},
+                    {"power_db": -84.0, "delay_ns": 212.0, "zenith_deg": 63.4, "azimuth_deg": 152.0,
+                     "kind": "reflection"}]},
+                {"position_m": [44.0, 10.0, 1.5], "paths": [
+                    {"power_db": -77.9, "delay_ns": 178.0, "zenith_deg": 57.7, "azimuth_deg": -167.2,
+                     "kind": "line_of_sight"}]}],
+            "receivers_m": [[42.0, 10.0, 1.5]],
+        },
+    },
+}  # fmt: skip

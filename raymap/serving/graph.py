@@ -4,7 +4,8 @@
 
     Ingress    HTTP; areas and positions are checked, inputs computed in threads, items sent through the stages
     Outline    DM1 of two-stage models, many items at once
-    Map        DM2 of two-stage models, and every other model
+    Map        DM2 of two-stage models, and every other model of maps
+    Paths      models of paths; there only where some are served
 
 A replica holds several models and is told with every item which one is meant. Models are named by what does not change
 under them (a version, never an alias), so that a moved alias is another model and both are served for a while.
@@ -13,9 +14,11 @@ under them (a version, never an alias), so that a moved alias is another model a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from ray import serve
 from ray.exceptions import RayActorError
@@ -24,16 +27,20 @@ from ray.serve.handle import DeploymentHandle
 from torch import Tensor
 
 import raymap
+from raymap.data.path_table import PathTable
 from raymap.models.base import Predictor
 from raymap.models.k2 import K2
+from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import cluster
-from raymap.serving import stages
+from raymap.serving import paths, stages
 from raymap.serving.meters import Meters
+from raymap.serving.paths import METHOD, loaded
 from raymap.serving.settings import Serving, Stage
 from raymap.serving.stages import Item
 
 #: Between two attempts to send an item whose process was lost [s].
 _PAUSE_S = 0.2
+ResultT = TypeVar("ResultT")
 
 
 class _Replica:
@@ -122,11 +129,43 @@ class Map(_Replica):
         return stages.maps(model, items, self.bf16)
 
 
+@serve.deployment(name="Paths")
+class Paths:
+    """Models of paths; a request is a batch by itself."""
+
+    def __init__(self, serving: dict[str, Any]) -> None:
+        self.serving = Serving.model_validate(serving)
+        torch.set_num_threads(self.serving.paths.threads)
+        self.meters = Meters("paths")
+        self._lock = asyncio.Lock()
+        self._models: dict[str, PathPredictor] = {}
+
+    async def warm(self, source: str) -> None:
+        """Load a model before it is asked for. Raises ValueError if it is none of paths."""
+        async with self._lock:
+            if source not in self._models:
+                loaded = await asyncio.to_thread(paths.loaded, source, self.serving.tracking_uri)
+                self._models[source] = loaded.to(cluster.device())
+                self.meters.holds(source, True)
+
+    async def complete(self, source: str, measured: PathTable, receivers_m: np.ndarray) -> tuple[PathTable, list[str]]:
+        """As :func:`raymap.serving.paths.completed`."""
+        await self.warm(source)
+
+        def told() -> list[tuple[PathTable, list[str]]]:
+            return [paths.completed(self._models[source], measured, receivers_m)]
+
+        return (await asyncio.to_thread(self.meters.batch, [receivers_m], told))[0]
+
+
 class Deployed:
     """The two stages as an ingress calls them. Drawing twice is drawing the same, so what is lost with a process is
     sent again until somebody draws it."""
 
-    def __init__(self, serving: Serving, outline: DeploymentHandle, map: DeploymentHandle) -> None:
+    def __init__(
+        self, serving: Serving, outline: DeploymentHandle, map: DeploymentHandle, paths: DeploymentHandle | None
+    ) -> None:
+        self.paths, self.patience_s = paths, serving.limits.timeout_s
         self.outline = _Sent(outline, serving.outline, serving.limits.timeout_s)
         self.map = _Sent(map, serving.map, serving.limits.timeout_s)
 
@@ -144,6 +183,29 @@ class Deployed:
             await self.outline.handle.warm.remote(name)
         return about
 
+    async def warm_paths(self, source: str) -> None:
+        """Load a model of paths, unless that is nothing but its name. Raises ValueError if it is none."""
+        if source.startswith(METHOD):
+            await asyncio.to_thread(loaded, source, None)
+        else:
+            await self.paths.warm.remote(source)
+
+    async def complete(self, source: str, measured: PathTable, receivers_m: np.ndarray) -> tuple[PathTable, list[str]]:
+        """As :func:`raymap.serving.paths.completed`."""
+        return await again(lambda: self.paths.complete.remote(source, measured, receivers_m), self.patience_s)
+
+
+async def again(send: Callable[[], Awaitable[ResultT]], patience_s: float) -> ResultT:
+    """What ``send`` answers, sent again if the process was lost that had it, for ``patience_s``."""
+    deadline = asyncio.get_running_loop().time() + patience_s
+    while True:
+        try:
+            return await send()
+        except (RayActorError, DeploymentUnavailableError, BackPressureError):
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(_PAUSE_S)
+
 
 class _Sent:
     """Items to one stage, no more at a time than it has room for: they wait here, where whoever waits can leave."""
@@ -153,15 +215,8 @@ class _Sent:
         self.room = asyncio.Semaphore(stage.max_ongoing_requests * stage.max_replicas)
 
     async def __call__(self, item: Item):
-        deadline = asyncio.get_running_loop().time() + self.patience_s
         async with self.room:
-            while True:
-                try:
-                    return await self.handle.remote(item)
-                except (RayActorError, DeploymentUnavailableError, BackPressureError):
-                    if asyncio.get_running_loop().time() > deadline:
-                        raise
-                    await asyncio.sleep(_PAUSE_S)
+            return await again(lambda: self.handle.remote(item), self.patience_s)
 
 
 def options(stage: Stage) -> dict[str, Any]:

@@ -15,6 +15,8 @@ class Limits(Settings):
     max_transmitters: int = Field(32, ge=1, description="transmitters of a request")
     max_maps: int = Field(256, ge=1, description="maps drawn for a request: transmitters x ensemble")
     max_measurements: int = Field(20_000, ge=1, description="measurements of a request")
+    max_receivers: int = Field(5_000, ge=1, description="receivers whose paths are asked for")
+    max_taps: int = Field(200_000, ge=1, description="taps of the impulse responses of a request")
     max_vehicles: int = Field(5_000, ge=1, description="vehicles of a request")
     max_cells_at_once: int = Field(
         8 * 1024 * 1024, ge=1, description="cells of a request over all its maps; longer calls are jobs"

@@ -11,13 +11,16 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 from torch import Tensor
 
 import raymap
 from raymap.config import Settings, from_command_line
+from raymap.data.path_table import PathTable
 from raymap.models.base import Predictor
-from raymap.serving import stages
+from raymap.models.path_predictor import PathPredictor
+from raymap.serving import paths, stages
 from raymap.serving.app import TOKEN, application
 from raymap.serving.endpoint import Endpoint
 from raymap.serving.gate import Gate
@@ -32,6 +35,7 @@ class Local:
 
     def __init__(self, serving: Serving) -> None:
         self.serving, self._models = serving, dict[str, Predictor]()
+        self._path_models: dict[str, PathPredictor] = {}
         self._turn = asyncio.Lock()
 
     async def warm(self, name: str) -> dict[str, Any]:
@@ -46,6 +50,18 @@ class Local:
         await self.warm(item.model)
         async with self._turn:
             return await asyncio.to_thread(self._drawn, self._models[item.model], item, two_stages)
+
+    async def warm_paths(self, source: str) -> None:
+        """As :meth:`raymap.serving.graph.Deployed.warm_paths`."""
+        if source not in self._path_models:
+            loaded = await asyncio.to_thread(paths.loaded, source, self.serving.tracking_uri)
+            self._path_models[source] = loaded
+
+    async def complete(self, source: str, measured: PathTable, receivers_m: np.ndarray) -> tuple[PathTable, list[str]]:
+        """As :meth:`raymap.serving.graph.Deployed.complete`."""
+        await self.warm_paths(source)
+        async with self._turn:
+            return await asyncio.to_thread(paths.completed, self._path_models[source], measured, receivers_m)
 
     def _drawn(self, model: Predictor, item: Item, two_stages: bool) -> tuple[Tensor | None, Tensor]:
         bf16 = self.serving.precision == "bf16"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ray.serve import metrics
-
-from raymap.serving.stages import Item
 
 ResultT = TypeVar("ResultT")
 _MILLISECONDS = [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000]
@@ -27,7 +25,7 @@ class Meters:
         self.failures = metrics.Counter("raymap_stage_failures", "maps that could not be drawn", **about)
         self.loaded = metrics.Gauge("raymap_model_loaded", "1: a replica holds this model", tag_keys=("stage", "model"))
 
-    def batch(self, items: Sequence[Item], draw: Callable[[], list[ResultT]]) -> list[ResultT]:
+    def batch(self, items: Sequence[Any], draw: Callable[[], list[ResultT]]) -> list[ResultT]:
         """What ``draw`` returns for a batch, measured."""
         begun = time.perf_counter()
         found = draw()

@@ -17,10 +17,13 @@ CALIBRATED = {
 }
 
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
 class Served(Settings):
     """A model under the name by which it is asked for."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=_NAME)
     source: str = Field(description="what raymap.load takes: an installed name, a folder, models:/k2@champion, runs:/…")
     frequency_hz: float = Field(5.9e9, gt=0, description="carrier of the maps that it was trained on [Hz]")
     recipe: Recipe | None = Field(
@@ -31,6 +34,13 @@ class Served(Settings):
     def bars(self) -> Recipe:
         """The recipe, or what is known of an installed model; else the spread as it is."""
         return self.recipe or CALIBRATED.get(self.source, Recipe())
+
+
+class ServedPaths(Settings):
+    """A model of paths under the name by which it is asked for."""
+
+    name: str = Field(pattern=_NAME)
+    source: str = Field(description="what raymap.load takes, or method:NAME of a method that learns nothing")
 
 
 class Stage(Settings):
@@ -65,6 +75,9 @@ class Serving(Settings):
     """The endpoint."""
 
     models: tuple[Served, ...] = Field((Served(name="k2-small", source="k2-small"),), min_length=1)
+    path_models: tuple[ServedPaths, ...] = Field(
+        (ServedPaths(name="virtual-sources", source="method:virtual_sources"),), description="none: no paths are told"
+    )
     tracking_uri: str | None = Field(None, description="MLflow store of models:/ and runs:/")
     follow_s: float = Field(30.0, gt=0, description="how often it is looked whether an alias has moved")
     models_per_replica: int = Field(
@@ -76,10 +89,20 @@ class Serving(Settings):
     ingress: Stage = Stage(num_cpus=0.2, max_ongoing_requests=64, max_queued_requests=128, target_ongoing_requests=32)
     outline: Stage = Stage(num_cpus=0.9)
     map: Stage = Stage(num_cpus=0.9)
+    paths: Stage = Field(
+        Stage(num_cpus=0.5, min_replicas=0, max_batch_size=1, max_ongoing_requests=4, target_ongoing_requests=2),
+        description="of path_models; batches are not made of them",
+    )
+
+    @property
+    def num_cpus(self) -> float:
+        """Logical CPUs of all replicas, if there are as many as there may be."""
+        stages = (self.ingress, self.outline, self.map, *([self.paths] if self.path_models else []))
+        return sum(stage.num_cpus * stage.max_replicas for stage in stages)
 
     @model_validator(mode="after")
     def _names_differ(self) -> Serving:
-        names = [model.name for model in self.models]
+        names = [model.name for model in (*self.models, *self.path_models)]
         if len(set(names)) < len(names):
             raise ValueError(f"two models have one name: {', '.join(names)}")
         return self

@@ -147,7 +147,7 @@ def test_the_model_is_registered_with_all_that_who_finds_it_there_needs(submitte
     uri = f"sqlite:///{submitted[0]}/mlflow.db"
     client = MlflowClient(tracking_uri=uri)
     version = client.get_model_version_by_alias("k2", "champion")
-    assert version.version == "1" and "challenger" not in client.get_registered_model("k2").aliases
+    assert int(version.version) == 1 and "challenger" not in client.get_registered_model("k2").aliases
     fingerprint = json.loads((submitted[0] / "debug/data/dataset.json").read_text())["fingerprint"]
     assert version.tags["dataset_fingerprint"] == fingerprint and version.tags["commit"]
     for told in ("# RadioDiff-k²", fingerprint, "Scores on the split test", "| Free space |", "32 x 32 cells of 8 m"):

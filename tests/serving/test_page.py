@@ -1,15 +1,11 @@
 """The page in a real browser: clicks, drags and keys do what they promise, and nothing leaves the endpoint."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
+from jobs.browser import CHROMIUM, Browser
 from raymap.serving.settings import Serving
-
-sys.path.insert(0, str(Path(__file__).parent))
-from browser import CHROMIUM, Browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 MAPS = "document.getElementById('map').dataset.maps"

@@ -3,8 +3,10 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import raymap
 from raymap.scene import Transmitter
 from raymap.serving import tiles
 from raymap.serving.app import build
+from raymap.serving.examples import PATHS_EXAMPLES
 from raymap.serving.limits import Limits
 from raymap.serving.settings import Serving, Stage
 
@@ -44,6 +47,12 @@ def deployed(client_at):
         time.sleep(0.2)
     yield client
     serve.shutdown()
+
+
+def running(stage):
+    """Processes of a deployment."""
+    return [process for process in psutil.process_iter(["cmdline"])
+            if any(f"ServeReplica:raymap:{stage}" in word for word in process.info["cmdline"] or ())]  # fmt: skip
 
 
 def gain_db(answer):
@@ -82,8 +91,7 @@ def test_who_cannot_be_served_now_is_told_when_to_come_again(deployed, block):
 
 
 def test_a_model_s_process_that_dies_costs_nobody_an_answer(deployed, block):
-    replicas = [process for process in psutil.process_iter(["cmdline"])
-                if any("ServeReplica:raymap:Map" in word for word in process.info["cmdline"] or ())]  # fmt: skip
+    replicas = running("Map")
     assert replicas
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(deployed.post, "/v1/maps", {**block, "seed": k}) for k in range(24)]
@@ -101,6 +109,34 @@ def test_jobs_are_kept_by_a_process_of_their_own(deployed, block):
     assert now["status"] == "done", now
     assert gain_db(deployed.get(f"{path}/answer")).shape == (1, 64, 64)
     assert deployed.get("/v1/jobs/none").status == 404
+
+
+def test_paths_are_told_by_a_process_that_starts_when_it_is_asked(deployed):
+    example = PATHS_EXAMPLES["two paths"]["value"]
+    assert not running("Paths")
+    (receiver,) = deployed.post("/v1/paths", example).json["receivers"]
+    assert receiver["position_m"] == example["receivers_m"][0] and receiver["paths"]
+    assert running("Paths")
+    assert deployed.post("/v1/paths", {**example, "bandwidth_hz": 1e10}).status == 422
+
+
+def test_what_the_dashboard_shows_is_told_by_ray(deployed, block):
+    import ray
+
+    assert deployed.post("/v1/maps", block).status == 200
+    text = (Path(__file__).parents[2] / "serve/grafana.json").read_text()
+    shown = set(re.findall(r"ray_(?:serve|raymap|node)_[a-z_]+", text))
+    # Counted only once something goes wrong.
+    shown -= {"ray_raymap_stage_failures_total", "ray_serve_deployment_error_counter_total"}
+    assert len(shown) >= 10
+    node = ray.nodes()[0]
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline, missing = time.monotonic() + 60, shown
+    while missing and time.monotonic() < deadline:
+        told = urllib.request.urlopen(url, timeout=10).read().decode()
+        missing = {name for name in shown if not re.search(rf"^{name}\{{", told, re.MULTILINE)}
+        time.sleep(1)
+    assert not missing
 
 
 def test_the_file_for_clusters_is_valid_and_names_what_is_built():

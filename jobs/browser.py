@@ -1,6 +1,7 @@
 """A headless Chromium that is told what to do over its DevTools protocol."""
 
 import base64
+import contextlib
 import itertools
 import json
 import shutil
@@ -31,7 +32,8 @@ class Browser:
         port = port_file.read_text().split()[0]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as found:
             (target,) = [one for one in json.load(found) if one["type"] == "page"]
-        self.socket = connect(target["webSocketDebuggerUrl"], max_size=None)
+        self.connection = contextlib.ExitStack()
+        self.socket = self.connection.enter_context(connect(target["webSocketDebuggerUrl"], max_size=None))
         self.numbers, self.requests, self.errors, self.bodies = itertools.count(1), [], [], []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self(f"{domain}.enable")
@@ -120,6 +122,6 @@ class Browser:
         return content
 
     def end(self):
-        self.socket.close()
+        self.connection.close()
         self.process.terminate()
         self.process.wait(20)
