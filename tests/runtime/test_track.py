@@ -1,5 +1,9 @@
 """MLflow's door to a model: columns in, gains out, with every input that the model reads."""
 
+import re
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,8 +12,16 @@ from raymap.data import generated, sites
 from raymap.data.batch import MultipathBatch
 from raymap.data.columns import from_scenes, scene_columns
 from raymap.models.cell_law import CellLaw
+from raymap.runtime import track
 from raymap.runtime.registry import _ColumnPredictor
 from raymap.scene import Grid
+
+
+def test_make_mlflow_opens_the_store_that_make_demo_writes():
+    home = Path(__file__).parents[2]
+    (storage,) = re.findall(r'storage: str = "(.*)"', (home / "jobs/demo.py").read_text())
+    commands = subprocess.run(["make", "--dry-run", "mlflow"], cwd=home, capture_output=True, text=True).stdout
+    assert f"--backend-store-uri {track.default_uri(str(home / storage))}\n" in commands
 
 
 @pytest.mark.parametrize("inputs", [("log_distance",), ("log_distance", "dominant_path")])
