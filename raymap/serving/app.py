@@ -264,6 +264,7 @@ class Ingress:
     """The HTTP side as a deployment."""
 
     def __init__(self, serving: dict[str, Any], jobs: DeploymentHandle, **stages: DeploymentHandle | None) -> None:
+        _log_as_serve_does()
         about = Serving.model_validate(serving)
         self.endpoint = Endpoint(about, graph.Deployed(about, **stages))
         self.jobs = FarJobs(jobs)
@@ -271,6 +272,12 @@ class Ingress:
     def __serve_build_asgi_app__(self):
         limits = self.endpoint.serving.limits
         return Gate(application(self.endpoint, self.jobs), limits, os.environ.get(TOKEN))
+
+
+def _log_as_serve_does() -> None:
+    """The lines of the gate go into the files that Serve writes for this process."""
+    log.handlers, log.propagate = list(logging.getLogger("ray.serve").handlers), False
+    log.setLevel(logging.INFO)
 
 
 def build(args: dict[str, Any]) -> serve.Application:

@@ -33,6 +33,7 @@ from raymap.models.k2 import K2
 from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import cluster
 from raymap.serving import paths, stages
+from raymap.serving.gathering import Gathering
 from raymap.serving.meters import Meters
 from raymap.serving.paths import METHOD, loaded
 from raymap.serving.settings import Serving, Stage
@@ -52,8 +53,7 @@ class _Replica:
         self.device, self.bf16 = cluster.device(), self.serving.precision == "bf16"
         if self.device.type == "cpu":
             torch.set_num_threads(about.threads)
-        self.drawn.set_max_batch_size(about.max_batch_size)
-        self.drawn.set_batch_wait_timeout_s(about.batch_wait_s)
+        self.drawn = Gathering(self._drawn, about.max_batch_size, about.batch_wait_s)
         self.meters = Meters(stage)
         self._loads: dict[str, asyncio.Lock] = {}
         self._models: dict[str, Predictor] = {}
@@ -75,13 +75,9 @@ class _Replica:
     async def __call__(self, item: Item):
         """One item, drawn together with others. Raises what its model raised."""
         await self.model(item.model)
-        found = await self.drawn(item)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return stages.arrays(await self.drawn(item))
 
-    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
-    async def drawn(self, items: list[Item]) -> list:
+    async def _drawn(self, items: list[Item]) -> list:
         models = {name: await self.model(name) for name in {item.model for item in items}}
 
         def draw() -> list:
@@ -216,7 +212,7 @@ class _Sent:
 
     async def __call__(self, item: Item):
         async with self.room:
-            return await again(lambda: self.handle.remote(item), self.patience_s)
+            return stages.tensors(await again(lambda: self.handle.remote(item), self.patience_s))
 
 
 def options(stage: Stage) -> dict[str, Any]:
@@ -230,5 +226,7 @@ def options(stage: Stage) -> dict[str, Any]:
             "target_ongoing_requests": stage.target_ongoing_requests, "upscale_delay_s": stage.upscale_delay_s,
             "downscale_delay_s": stage.downscale_delay_s,
         },
+        # The gate writes a line for every request.
+        "logging_config": {"enable_access_log": False},
         "graceful_shutdown_timeout_s": 30, "health_check_period_s": 5, "health_check_timeout_s": 30,
     }  # fmt: skip

@@ -86,7 +86,11 @@ def asgi(serving: Serving) -> Gate:
 
 
 if __name__ == "__main__":
+    import logging
+
     import uvicorn
 
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("raymap.serving").setLevel(logging.INFO)
     here = from_command_line(Here(), sys.argv[1:], prog="raymap.serving.local")
     uvicorn.run(asgi(here.serving), host=here.host, port=here.port, log_level="warning")

@@ -14,14 +14,16 @@ _SIZES = [1, 2, 4, 8, 16, 32, 64]
 
 
 class Meters:
-    """``raymap_stage_ms`` (a batch through the models), ``raymap_stage_maps`` (maps of it), ``raymap_stage_failures``
-    and ``raymap_model_loaded`` (1 by model), all by stage."""
+    """``raymap_stage_ms`` (a batch through the models), ``raymap_stage_batch`` (maps of it), ``raymap_stage_maps``
+    (in all), ``raymap_stage_failures`` and ``raymap_model_loaded`` (1 by model), all by stage."""
 
     def __init__(self, stage: str) -> None:
         about = {"tag_keys": ("stage",)}
         self._stage = {"stage": stage}
         self.ms = metrics.Histogram("raymap_stage_ms", "time of a batch [ms]", _MILLISECONDS, **about)
-        self.maps = metrics.Histogram("raymap_stage_maps", "maps drawn at once", _SIZES, **about)
+        self.sizes = metrics.Histogram("raymap_stage_batch", "maps drawn at once", _SIZES, **about)
+        # Ray tells the sum of a histogram by the middles of its buckets only.
+        self.maps = metrics.Counter("raymap_stage_maps", "maps drawn", **about)
         self.failures = metrics.Counter("raymap_stage_failures", "maps that could not be drawn", **about)
         self.loaded = metrics.Gauge("raymap_model_loaded", "1: a replica holds this model", tag_keys=("stage", "model"))
 
@@ -30,7 +32,8 @@ class Meters:
         begun = time.perf_counter()
         found = draw()
         self.ms.observe(1000 * (time.perf_counter() - begun), self._stage)
-        self.maps.observe(len(items), self._stage)
+        self.sizes.observe(len(items), self._stage)
+        self.maps.inc(len(items), self._stage)
         failed = sum(isinstance(one, Exception) for one in found)
         if failed:
             self.failures.inc(failed, self._stage)

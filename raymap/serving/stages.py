@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,32 @@ class Item:
         batch = self.batch
         about = (type(batch), batch.cell_m, tuple(batch.building.shape), tuple(batch.rasters()))
         return self.model, *about, self.steps, self.views, self.outline is None, self.law is None
+
+    def __reduce__(self):
+        # Tensors go between processes as arrays, which is ten times as fast as PyTorch's own way.
+        rasters = {name: arrays(raster) for name, raster in self.batch.rasters().items()}
+        own = (self.model, self.seed, self.steps, self.views, arrays(self.outline), arrays(self.law))
+        return _arrived, (type(self.batch), self.batch.cell_m, rasters, own)
+
+
+def _arrived(kind: type[MapBatch], cell_m: float, rasters: dict[str, np.ndarray], own: tuple) -> Item:
+    model, seed, steps, views, outline, law = own
+    batch = kind(cell_m=cell_m, **{name: tensors(raster) for name, raster in rasters.items()})
+    return Item(model, batch, seed, steps, views, tensors(outline), tensors(law))
+
+
+def arrays(found):
+    """A tensor, or tuple of tensors and None, as arrays, to be sent."""
+    if isinstance(found, tuple):
+        return tuple(map(arrays, found))
+    return found if found is None else found.numpy()
+
+
+def tensors(found):
+    """What :func:`arrays` was given, from what arrived, which may lie in memory that is not to be written to."""
+    if isinstance(found, tuple):
+        return tuple(map(tensors, found))
+    return found if found is None else torch.from_numpy(found.copy())
 
 
 def together(items: Sequence[Item], draw: Callable[[list[Item]], list]) -> list:

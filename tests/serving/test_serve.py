@@ -102,6 +102,21 @@ def test_a_model_s_process_that_dies_costs_nobody_an_answer(deployed, block):
     assert statuses == [200] * 24
 
 
+def test_a_request_is_in_the_log_by_its_id(deployed, block):
+    import ray
+
+    asked = "an-id-that-i-gave"
+    assert deployed.post("/v1/maps", block, x_request_id=asked).headers["x-request-id"] == asked
+    folder = Path(ray._private.worker._global_node.get_logs_dir_path()) / "serve"
+    deadline = time.monotonic() + 20
+    while not (lines := [line for file in folder.glob("*Ingress*") for line in file.read_text().splitlines()
+                         if asked in line]):  # fmt: skip
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    told = json.loads(lines[0][lines[0].index("{") :])
+    assert told["status"] == 200 and told["path"] == "/v1/maps" and told["ms"] > 1
+
+
 def test_jobs_are_kept_by_a_process_of_their_own(deployed, block):
     path = deployed.post("/v1/jobs", {**block, "ensemble": 4}).headers["location"]
     while (now := deployed.get(path).json)["status"] in ("waiting", "running"):
