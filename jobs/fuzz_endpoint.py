@@ -27,7 +27,7 @@ from pydantic import Field
 
 from raymap.config import Settings, from_command_line
 from raymap.runtime import provenance
-from raymap.serving.examples import EXAMPLES
+from raymap.serving.examples import EXAMPLES, PATHS_EXAMPLES
 
 #: What is put where something else should be.
 ODD: tuple[Any, ...] = (
@@ -55,9 +55,19 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
     return found
 
 
-def body(rng: random.Random) -> bytes:
+_MAPS = [example["value"] for example in EXAMPLES.values()]
+_READ = {**EXAMPLES["coverage"]["value"], "readings_dbm": [[-70.0, -85.0], [-90.0, -60.0]]}
+#: Where bodies go, and what they are made of.
+ROUTES = {
+    "maps": _MAPS, "areas": [{"area": value["area"]} for value in _MAPS],
+    "locate": [{key: value for key, value in _READ.items() if key not in ("layers", "threshold_dbm")}],
+    "paths": [example["value"] for example in PATHS_EXAMPLES.values()],
+}  # fmt: skip
+
+
+def body(rng: random.Random, route: str) -> bytes:
     """One request's body."""
-    asked = copy.deepcopy(rng.choice(list(EXAMPLES.values()))["value"])
+    asked = copy.deepcopy(rng.choice(ROUTES[route]))
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         path = rng.choice(places(asked))
         if not path:
@@ -125,8 +135,9 @@ def main(argv: list[str]) -> dict[str, Any]:
             time.sleep(0.2)
         rng, statuses, failed, early_mb = random.Random(job.seed), Counter(), [], 0.0
         for number in range(job.num):
-            content = body(rng)
-            status = asked(f"http://127.0.0.1:{port}/v1/{rng.choice(('maps', 'maps', 'locate'))}", content)
+            route = rng.choice(("maps", "maps", "maps", "areas", "locate", "paths"))
+            content = body(rng, route)
+            status = asked(f"http://127.0.0.1:{port}/v1/{route}", content)
             statuses[status] += 1
             if status >= 500 and status not in (503, 504):
                 failed.append(content.decode("utf-8", "replace")[:500])
