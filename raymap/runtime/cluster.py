@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Serve's processes call each other directly and log into files alone: a tenth off each request.
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # ... but requests come through the proxy's port alone, not also through one of each ingress open to the network.
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     # ... of any size: the inputs of a map of 256 x 256 cells are more than the 4 MB that is the default.
     "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**31 - 1),
     # ... but log lines are in the files at once.

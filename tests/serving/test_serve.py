@@ -103,7 +103,7 @@ def test_a_model_s_process_that_dies_costs_nobody_an_answer(deployed, block):
 
 
 def test_a_large_area_travels_between_the_stages(deployed):
-    body = {"area": {"kind": "tile", "name": "munich-centre"}, "transmitters": [{"x_m": 514, "y_m": 470}], "steps": 1}
+    body = {"area": {"kind": "tile", "name": "munich-centre"}, "transmitters": [{"x_m": 566, "y_m": 558}], "steps": 1}
     answer = deployed.post("/v1/maps", body)
     assert answer.status == 200, answer.content
     assert gain_db(answer).shape == (1, 256, 256)
