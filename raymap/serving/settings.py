@@ -86,8 +86,8 @@ class Serving(Settings):
     precision: Literal["fp32", "bf16"] = "fp32"
     limits: Limits = Limits()
     cors_origins: tuple[str, ...] = Field((), description="pages of other origins that may ask; none by default")
-    # Room for many more than limits.max_requests: who cannot be served is told so at once, which costs less than a place
-    # in the proxy's queue.
+    # Room for many more than limits.max_requests: who cannot be served is told so at once, which costs less than a
+    # place in the proxy's queue.
     ingress: Stage = Stage(
         num_cpus=0.2, max_ongoing_requests=1024, max_queued_requests=1024, target_ongoing_requests=32
     )
