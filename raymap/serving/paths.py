@@ -23,8 +23,10 @@ from raymap.serving.problems import Problem
 METHOD = "method:"
 #: Paths of a receiver that can be told, and that are told by a method that takes any number.
 MOST_PATHS, _NUM_PATHS = 32, 5
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-_Point = Annotated[tuple[_Finite, _Finite, _Finite], Strict(False)]
+#: Positions lie within so much of the frame's origin: farther out, a metre is lost in the digits of a float32.
+_FARTHEST_M = 1e6
+_Metres = Annotated[float, Field(ge=-_FARTHEST_M, le=_FARTHEST_M, allow_inf_nan=False)]
+_Point = Annotated[tuple[_Metres, _Metres, _Metres], Strict(False)]
 _KINDS = {kind.name.lower(): kind for kind in PathKind}
 Kind = Literal["line_of_sight", "reflection", "scattering", "diffraction", "transmission"]
 #: Name in JSON -> which number of a path it is, and how much of ours one of it is.

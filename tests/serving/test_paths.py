@@ -132,6 +132,7 @@ def _batch(table):
         ({"measured": [{"position_m": [0, 0], "paths": []}]}, 422, "measured.0.position_m.2", "required"),
         ({"measured": [{"position_m": [0, 0, 1], "paths": []}]}, 422, "", "none has a path of known power"),
         ({"receivers_m": [[0, 0, float("inf")]]}, 422, "receivers_m.0.2", "finite"),
+        ({"receivers_m": [[0, 0, 1e300]]}, 422, "receivers_m.0.2", "1000000"),
         ({"receivers_m": [[0, 0, 1]] * 30}, 413, "receivers_m", "at most 20"),
         ({"frequency_hz": -1}, 422, "frequency_hz", "greater than 0"),
         ({"model": "k2-small"}, 422, "model", "virtual-sources"),
