@@ -72,6 +72,7 @@ class Endpoint:
 
     async def paths(self, request: PathsRequest) -> dict[str, object]:
         """The paths at receivers. Raises Problem for what cannot be."""
+        await self.models.looked.wait()
         limits, (name, source) = self.serving.limits, self.models.path_model(request.model)
         with self._admission():
             measured = await asyncio.to_thread(paths.table, request, limits)
@@ -99,6 +100,7 @@ class Endpoint:
             self._under_way -= 1
 
     async def _admitted(self, request: Drawing, told: Told | None) -> tuple[Task, Model, Drawn]:
+        await self.models.looked.wait()
         model = self.models.named(request.model)
         carrier = self._frequency_hz(request, model)
         task = await asyncio.to_thread(ask.understood, request, self.serving.limits, carrier)

@@ -82,6 +82,8 @@ class Followed:
         self._models: dict[str, Model] = {}
         self._path_models: dict[str, str] = {}
         self._lock = asyncio.Lock()
+        #: Set once it is known what can be served; who asks before waits for it.
+        self.looked = asyncio.Event()
         self.failures: dict[str, str] = {}
 
     @property
@@ -104,6 +106,7 @@ class Followed:
                 except Exception as error:
                     self.failures[served.name] = str(error)
                     log.warning("%s (%s) cannot be served: %s", served.name, served.source, error)
+        self.looked.set()
 
     async def _have(self, served: Served, now: str) -> None:
         known = self._models.get(served.name)
