@@ -16,6 +16,8 @@ from raymap.serving import problems
 from raymap.serving.limits import Limits
 
 log = logging.getLogger("raymap.serving")
+#: Environment variable with the bearer token that requests must carry; none without it.
+TOKEN = "RAYMAP_TOKEN"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

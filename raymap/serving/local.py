@@ -21,11 +21,11 @@ from raymap.data.path_table import PathTable
 from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor
 from raymap.serving import paths, stages
-from raymap.serving.app import TOKEN, application
 from raymap.serving.endpoint import Endpoint
-from raymap.serving.gate import Gate
+from raymap.serving.gate import TOKEN, Gate
 from raymap.serving.graph import known
 from raymap.serving.jobs import Kept
+from raymap.serving.routes import application
 from raymap.serving.settings import Serving
 from raymap.serving.stages import Item
 

@@ -62,7 +62,7 @@ class PathsRequest(Ask):
     receivers_m: list[_Point] = Field(min_length=1, description="where paths are asked for: x, y, z [m]")
     model: str | None = Field(None, description="GET /v1/models lists them; default: the first that answers paths")
     bandwidth_hz: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="with it, the impulse response in that band at every receiver [Hz]"
+        None, ge=1, allow_inf_nan=False, description="with it, the impulse response in that band at every receiver [Hz]"
     )
 
 

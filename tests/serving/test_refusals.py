@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from raymap.serving import problems
-from raymap.serving.app import TOKEN
+from raymap.serving.gate import TOKEN
 from raymap.serving.limits import Limits
 from raymap.serving.settings import Served, Serving
 
