@@ -1,14 +1,15 @@
 # make demo : trains RadioDiff-k² on a local Ray cluster and writes runs/demo/report/report.html
 # make serve: serves radio maps with the installed model at http://127.0.0.1:8000
 # make test : style, import layers, and all tests
-# Both make .venv first; a second call reuses it. CONSTRAINTS= installs without the pinned versions (for GPUs).
+# make audit: known security holes of the pinned versions (asks pypi.org)
+# Each makes .venv first; a second call reuses it. CONSTRAINTS= installs without the pinned versions (for GPUs).
 
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 VENV := .venv
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test serve mlflow clean-demo
+.PHONY: demo test audit serve mlflow clean-demo
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +26,10 @@ test: $(INSTALLED)
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
 	$(VENV)/bin/python -m pytest -m ray --numprocesses 2 --dist loadfile
+
+# Fails also if a version could not be asked for: an answer that is missing is no all-clear.
+audit: $(INSTALLED)
+	$(VENV)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 serve: $(INSTALLED)
 	$(VENV)/bin/python jobs/serve.py

@@ -65,13 +65,18 @@ ROUTES = {
 }  # fmt: skip
 
 
+def odd(rng: random.Random) -> Any:
+    """Something that should not be there; a copy, since it may be taken apart in turn."""
+    return copy.deepcopy(rng.choice(ODD))
+
+
 def body(rng: random.Random, route: str) -> bytes:
     """One request's body."""
     asked = copy.deepcopy(rng.choice(ROUTES[route]))
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         path = rng.choice(places(asked))
         if not path:
-            asked = rng.choice(ODD) if rng.random() < 0.1 else asked
+            asked = odd(rng) if rng.random() < 0.1 else asked
             if not isinstance(asked, dict | list):
                 break
             continue
@@ -84,9 +89,9 @@ def body(rng: random.Random, route: str) -> bytes:
         elif how < 0.3 and isinstance(inside, list):
             inside *= rng.choice((2, 50))
         elif how < 0.4 and isinstance(inside, dict):
-            inside[rng.choice(("x", "", "kind", "area", "seed"))] = rng.choice(ODD)
+            inside[rng.choice(("x", "", "kind", "area", "seed"))] = odd(rng)
         else:
-            inside[key] = rng.choice(ODD)
+            inside[key] = odd(rng)
     text = json.dumps(asked).encode()
     if rng.random() < 0.05:
         cut = rng.randrange(len(text))

@@ -16,11 +16,11 @@ import pandas as pd
 from pydantic import Field
 
 from raymap.config import from_command_line
-from raymap.data.schema import whole, write_text
 from raymap.evaluation import next_places_picture, path_maps
 from raymap.models import path_spread
 from raymap.models.next_places import next_places
 from raymap.recipes.asked_paths import AskedPaths
+from raymap.storage import whole, write_text
 
 #: The columns of errors, rms over the paths of a receiver.
 ERRORS = ("power_error_db", "delay_error_ns", "zenith_error_deg", "azimuth_error_deg")

@@ -44,7 +44,7 @@ def load(name: str | Path, *, tracking_uri: str | None = None) -> Predictor:
         from raymap.runtime import registry
 
         return base.load(registry.fetch(str(name), tracking_uri))
-    return base.load(_named(name) if isinstance(name, str) and Path(name).name == name else Path(name))
+    return base.load(_named(name) if isinstance(name, str) and Path(name).name == name else name)
 
 
 def _named(name: str) -> Path:

@@ -164,6 +164,25 @@ class WorkersConfig(Settings):
     cpus_each: float = Field(1, gt=0)
     gpus_each: float = Field(0, ge=0)
     max_failures: int = Field(3, ge=-1, description="restarts from the last checkpoint before giving up; -1: no limit")
+    least: int | None = Field(
+        None,
+        ge=1,
+        description="go on with so few while nodes are lost; default: wait until there are num again",
+    )
+    spread: bool = Field(False, description="on as many nodes as there are, instead of on as few as hold them")
+    sharded: bool = Field(
+        False,
+        description="cut weights and optimizer over the workers (FSDP), for large models; else DDP",
+    )
+    data_resource: str | None = Field(
+        None, description="custom resource of the nodes that prepare data, e.g. data of cluster.yaml; default: any node"
+    )
+
+    @model_validator(mode="after")
+    def _least_of_num(self) -> WorkersConfig:
+        if self.least is not None and self.least > self.num:
+            raise ValueError(f"workers.least must be at most workers.num, {self.num}, got {self.least}")
+        return self
 
 
 class TrackingConfig(Settings):
@@ -187,7 +206,7 @@ class Run(Settings, Generic[ModelT]):
     """Everything one training needs, and all that a checkpoint needs to be rebuilt."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    storage: str = Field(description="folder or URI under which the run keeps checkpoints and its model")
+    storage: str = Field(description="folder or bucket (s3://, gs://) of checkpoints and the model")
     model: SerializeAsAny[ModelT]
     data: DataConfig | PointsConfig
     optim: OptimConfig = OptimConfig()

@@ -12,8 +12,8 @@ import numpy as np
 from raymap.data import deepmimo_format as layout
 from raymap.data.channel import Channel
 from raymap.data.deepmimo_format import Building, Pair
-from raymap.data.schema import write_text
 from raymap.scene import PathKind, Paths
+from raymap.storage import write_text
 
 #: The version whose layout is written.
 _VERSION = "4.0.5"

@@ -13,8 +13,8 @@ import numpy as np
 
 from raymap import units
 from raymap.data.place import Place
-from raymap.data.schema import whole
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
+from raymap.storage import whole
 
 _BANDS = {"gain_db": "dB", "building_m": "m", "vehicle_m": "m"}
 

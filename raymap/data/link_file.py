@@ -13,8 +13,9 @@ from pydantic import Field
 
 from raymap.config import Settings
 from raymap.data.channel import Channel
-from raymap.data.schema import tensor_column, tensor_type, to_columns, whole
+from raymap.data.schema import tensor_column, tensor_type, to_columns
 from raymap.scene import PathKind, Paths
+from raymap.storage import whole
 
 #: Tensors per row: type, and shape behind the path axis (None: the row has no path axis, but three coordinates).
 COLUMNS: dict[str, tuple[type, tuple[int, ...] | None]] = {

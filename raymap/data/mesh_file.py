@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from raymap.data.schema import whole
 from raymap.propagation.meshes import Mesh, MeshScene
+from raymap.storage import whole
 
 ENDINGS = (".ply", ".obj", ".stl", ".off")
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from raymap.config import Settings
-from raymap.data.schema import write_text
+from raymap.storage import Place, write_text
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -31,7 +30,7 @@ PLAN_FILE = "plan.json"
 _BLOCKS_PER_CPU = 4
 
 
-def keep_plan(folder: Path, card_file: str, plan: Settings) -> None:
+def keep_plan(folder: Place, card_file: str, plan: Settings) -> None:
     """Keep the plan of a dataset in its folder as ``plan.json``, before anything is made.
 
     Raises ValueError if the folder was made with another plan, naming the field, or holds a dataset without one.
@@ -41,7 +40,7 @@ def keep_plan(folder: Path, card_file: str, plan: Settings) -> None:
     keep(folder / PLAN_FILE, plan, "plan")
 
 
-def keep(path: Path, settings: Settings, what: str) -> None:
+def keep(path: Place, settings: Settings, what: str) -> None:
     """Write settings beside the data they made, or compare with those already there: ValueError if they differ.
 
     Fields that are younger than the file count as their defaults.
@@ -117,18 +116,22 @@ def stream(
     rows: Sequence[dict[str, Any]],
     *,
     materialize: bool,
+    resource: str | None = None,
     **kwargs: Any,
 ) -> Dataset:
     """A Ray Dataset of what ``function(columns, **kwargs)`` yields for the columns of some rows, in their order.
 
-    ``materialize``: keep it in the object store; otherwise every pass over it calls the function again.
+    ``materialize``: keep it in the object store; otherwise every pass over it calls the function again. ``resource``:
+    a custom resource of which every task takes one.
     """
     import ray.data
 
     num_blocks = _BLOCKS_PER_CPU * max(1, int(_cluster_cpus()))
     dataset = ray.data.from_items(list(rows), override_num_blocks=min(len(rows), num_blocks))
     dataset.context.execution_options.preserve_order = True
-    dataset = dataset.map_batches(function, batch_size=None, fn_kwargs=kwargs)
+    dataset = dataset.map_batches(
+        function, batch_size=None, fn_kwargs=kwargs, **({"resources": {resource: 1}} if resource else {})
+    )
     return dataset.materialize() if materialize else dataset
 
 

@@ -23,8 +23,8 @@ from raymap.data import path_columns
 from raymap.data.cells import ENDINGS, Cells
 from raymap.data.path_columns import PATH, Columns
 from raymap.data.path_table import PARAMETERS, UNKNOWN_KIND, PathTable
-from raymap.data.schema import whole
 from raymap.scene import PathKind
+from raymap.storage import whole
 
 #: The field of :class:`Columns` that each number of a path is read by; elevation goes to zenith.
 _FIELDS = {"power_db": "power", "delay_s": "delay", "zenith_rad": "zenith", "azimuth_rad": "azimuth"}

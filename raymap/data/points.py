@@ -21,8 +21,9 @@ from raymap.config import Settings
 from raymap.data import link_file, parallel
 from raymap.data.channel import Channel
 from raymap.data.link_file import Link
-from raymap.data.schema import Failure, write_failures, write_text
+from raymap.data.schema import Failure, write_failures
 from raymap.scene import PathKind
+from raymap.storage import write_text
 
 SCHEMA_VERSION = 1
 CARD_FILE = "points.json"

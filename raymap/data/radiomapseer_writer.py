@@ -23,6 +23,7 @@ from raymap.data.radiomapseer import (
 )
 from raymap.data.radiomapseer_checks import check_brightest, check_gain
 from raymap.scene import Scene, Transmitter
+from raymap.storage import write_text
 
 _HEIGHTS = ("building_m", "vehicle_m", "antenna_m")
 
@@ -158,7 +159,7 @@ class MapWriter:
                 self._picture(f"png/cars/{known.map_id}", vehicle * np.uint8(255))
             pixels = [self._pixel(Transmitter(entry.xyz_m)) for entry in known.transmitters]
             listed = [ENCODING.listed(*pixel) for pixel in pixels]
-            schema.write_text(self.folder / f"antenna/{known.map_id}.json", json.dumps(listed))
+            write_text(self.folder / f"antenna/{known.map_id}.json", json.dumps(listed))
         heights = {name: getattr(self, name).one(getattr(ENCODING, name)) for name in _HEIGHTS}
         encoding = Encoding(
             cell_m=self.cell_m / self.factor, grain_px=self.factor, frequency_hz=self.frequency_hz, **heights
@@ -187,7 +188,7 @@ class MapWriter:
                 f"in splits: maps_inds=numpy.array(list) - 1, ind2=len(list) - 1."
             ),
         )
-        schema.write_text(self.folder / EXPORT_FILE, export.model_dump_json(indent=1) + "\n")
+        write_text(self.folder / EXPORT_FILE, export.model_dump_json(indent=1) + "\n")
         return export
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,11 @@ from raymap.data import shard_file
 from raymap.data.batch import MapBatch
 from raymap.data.columns import add_dominant_path, add_physics, from_columns
 from raymap.data.measurements import measure
-from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns, write_text
+from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns
 from raymap.data.shard_file import SetAside
 from raymap.physics import edges, helmholtz
 from raymap.scene import Grid, RadioMap, Scene, Transmitter, blocks
+from raymap.storage import Place, place, write_text
 
 #: What generation and imports could not make, one JSON object per line.
 _ASIDE_SUFFIX = ".set-aside.json"
@@ -42,20 +42,20 @@ class ShardReader:
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: str | Place,
         split: str,
         *,
         outline: OutlineConfig | None = None,
-        predicted_outlines: str | Path | None = None,
+        predicted_outlines: str | Place | None = None,
         true_outlines: bool = False,
         dominant_path: bool = False,
         measurements: MeasurementsConfig | None = None,
-        quarantine: str | Path | None = None,
+        quarantine: str | Place | None = None,
         max_scenes: int | None = None,
     ) -> None:
         if true_outlines and (predicted_outlines or not outline):
             raise ValueError("true_outlines needs an outline to compute, and takes the place of predicted_outlines")
-        self.folder = Path(folder).resolve()
+        self.folder = place(folder)
         self.card = DatasetCard.load(self.folder)
         if dominant_path:
             require_multipath(self.card.name, self.card.kind)
@@ -64,8 +64,8 @@ class ShardReader:
         self.split = split
         self.outline = outline
         self.oracle = true_outlines
-        self.predicted = Path(predicted_outlines).resolve() if predicted_outlines else None
-        self.quarantine = Path(quarantine).resolve() if quarantine else None
+        self.predicted = place(predicted_outlines) if predicted_outlines else None
+        self.quarantine = place(quarantine) if quarantine else None
         self.shards = sorted(self.card.split(split).shards)
         self.scenes = _some_scenes(self.card.split(split).scenes, max_scenes)
         strays = {f"{split}/{path.name}" for path in (self.folder / split).glob("*.parquet")} - set(self.shards)
@@ -138,10 +138,10 @@ class ShardReader:
             path.unlink(missing_ok=True)
 
 
-def quarantined(folder: str | Path) -> list[dict[str, Any]]:
+def quarantined(folder: str | Place) -> list[dict[str, Any]]:
     """What was set aside while reading (``shard``, ``row`` or None, ``reason``) or failed while the dataset in
     ``folder`` was made (``shard``, ``what``, ``reason``). Empty if there is nothing, or no such folder."""
-    folder = Path(folder)
+    folder = place(folder)
     made = folder / FAILURES_FILE
     entries = [json.loads(line) for line in made.read_text().splitlines()] if made.is_file() else []
     for path in sorted(folder.glob(f"*{_ASIDE_SUFFIX}")):

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from raymap import units
 from raymap.config import Settings
 from raymap.scene import Grid, RadioMap, Scene, Transmitter
+from raymap.storage import Place, place, write_text
 
 SCHEMA_VERSION = 1
 CARD_FILE = "dataset.json"
@@ -46,20 +44,20 @@ class Failure(NamedTuple):
     reason: str
 
 
-def write_failures(folder: Path, failed: Iterable[Failure]) -> None:
+def write_failures(folder: Place, failed: Iterable[Failure]) -> None:
     """List what failed while the dataset in ``folder`` was made, one JSON object per line."""
     lines = [json.dumps(failure._asdict()) + "\n" for failure in failed]
     write_text(folder / FAILURES_FILE, "".join(lines))
 
 
-def failures(folder: str | Path) -> list[Failure]:
+def failures(folder: str | Place) -> list[Failure]:
     """What failed while the dataset in ``folder`` was made. Empty if there is nothing, or no list."""
-    path = Path(folder) / FAILURES_FILE
+    path = place(folder) / FAILURES_FILE
     entries = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     return [Failure(entry["what"], entry["reason"]) for entry in entries]
 
 
-def tell(failed: Sequence[Failure], folder: str | Path | None = None) -> None:
+def tell(failed: Sequence[Failure], folder: str | Place | None = None) -> None:
     """Print the first ten failures, a line each, then how many more there are, and the list in ``folder`` if given."""
     for failure in failed[:10]:
         print(f"left out {failure.what}: {failure.reason}")
@@ -300,14 +298,14 @@ class DatasetCard(Settings):
             raise ValueError(f"dataset {self.name!r} has no split {name!r}; it has {', '.join(self.splits)}")
         return self.splits[name]
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Place) -> None:
         """Write ``dataset.json``, whole or not at all."""
-        write_text(Path(folder) / CARD_FILE, self.model_dump_json(indent=2) + "\n")
+        write_text(place(folder) / CARD_FILE, self.model_dump_json(indent=2) + "\n")
 
     @staticmethod
-    def load(folder: str | Path) -> DatasetCard:
+    def load(folder: str | Place) -> DatasetCard:
         """Raises FileNotFoundError without a card, ValueError for one that is damaged or of an unknown version."""
-        path = Path(folder) / CARD_FILE
+        path = place(folder) / CARD_FILE
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {CARD_FILE}: not a raymap dataset, or one not finished")
         try:
@@ -321,21 +319,3 @@ class DatasetCard(Settings):
             return DatasetCard.model_validate(values)
         except ValidationError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; the file appears under its own name when the block ends well."""
-    # A random name: two machines may share the folder and a process number.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file :func:`whole` or not at all."""
-    with whole(path) as temporary:
-        temporary.write_text(text)

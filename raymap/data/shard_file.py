@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from raymap.config import Settings
 from raymap.data import schema
 from raymap.data.schema import Failure
+from raymap.storage import Place, opened, whole
 
 #: Key of our entry in a Parquet footer.
 _KEY = b"raymap"
@@ -51,7 +51,7 @@ class SetAside(NamedTuple):
 
 
 def write(
-    path: Path, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], failures: Iterable[Failure], item: str = ""
+    path: Place, rows: Iterable[Mapping[str, Any]], shape: Sequence[int], failures: Iterable[Failure], item: str = ""
 ) -> Footer:
     """Write rows of rasters ``shape`` = (H, W) as one shard; ``item``: hash of what they were made of."""
     table = schema.to_table(rows, shape)
@@ -68,7 +68,7 @@ def write(
     return footer
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Place, table: pa.Table) -> None:
     """Write Parquet; a shard is visible only when it is whole."""
     # Nested columns are named by their path: "gain_db" alone would silently select nothing.
     floats = [
@@ -77,7 +77,7 @@ def write_table(path: Path, table: pa.Table) -> None:
         if isinstance(field.type, pa.FixedShapeTensorType) and pa.types.is_floating(field.type.value_type)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with schema.whole(path) as temporary:
+    with whole(path) as temporary:
         pq.write_table(
             table,
             temporary,
@@ -90,19 +90,26 @@ def write_table(path: Path, table: pa.Table) -> None:
         )
 
 
-def read_footer(path: Path) -> Footer | None:
+def read_footer(path: Place) -> Footer | None:
     """The footer of a shard, None if there is no whole shard of ours at ``path``."""
     try:
-        return Footer.model_validate_json((pq.read_metadata(path).metadata or {})[_KEY])
-    except (OSError, KeyError, ValueError):  # pyarrow reports a damaged footer as OSError or ArrowInvalid (ValueError)
+        return Footer.model_validate_json(_metadata(path)[_KEY])
+    except (KeyError, ValueError):
         return None
 
 
-def read(path: str | Path, shape: Sequence[int], cell_m: float) -> tuple[pa.Table, list[SetAside]]:
-    """The usable rows of a shard, in order, and what was set aside. Never raises for what a file may hold."""
+def read(path: str | Place, shape: Sequence[int], cell_m: float) -> tuple[pa.Table, list[SetAside]]:
+    """The usable rows of a shard, in order, and what was set aside.
+
+    Never raises for what a file may hold, but OSError for a bucket that does not answer: that says nothing of the file.
+    """
     empty = schema.schema(shape).empty_table()
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        source = opened(path)
+    except FileNotFoundError:
+        return empty, [SetAside(None, "the file is missing")]
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             footer = Footer.model_validate_json((file.metadata.metadata or {})[_KEY])
             table = file.read(use_threads=False)
         good, faults = schema.check_table(table, shape, cell_m)
@@ -119,6 +126,18 @@ def read(path: str | Path, shape: Sequence[int], cell_m: float) -> tuple[pa.Tabl
     return good, sorted(aside)
 
 
+def _metadata(path: Place) -> dict[bytes, bytes]:
+    """What the footer of a Parquet file holds beside its schema; nothing if there is no whole one."""
+    try:
+        source = opened(path)
+    except FileNotFoundError:
+        return {}
+    try:
+        return pq.read_metadata(source).metadata or {}
+    except (OSError, ValueError):  # so pyarrow reports a damaged footer
+        return {}
+
+
 def _unchanged(table: pa.Table, footer: Footer) -> tuple[pa.Table, list[int]]:
     """The rows whose contents are what was written, and the indices of the others."""
     written = set(footer.rows)
@@ -133,7 +152,7 @@ def _one_line(error: Exception) -> str:
 # Outlines that DM1 predicted: a sidecar per shard, same file name, tied to the shard's contents.
 
 
-def write_outlines(path: Path, keys: Mapping[str, np.ndarray], outlines: np.ndarray, shard_hash: str) -> None:
+def write_outlines(path: Place, keys: Mapping[str, np.ndarray], outlines: np.ndarray, shard_hash: str) -> None:
     """Write a sidecar: ``scene`` and ``tx_id`` (N,) out of ``keys``, and ``outlines`` (N, H, W) in [0, 1] as float16.
 
     Raises ValueError for another number of outlines or values that are not finite or outside [0, 1].
@@ -147,24 +166,26 @@ def write_outlines(path: Path, keys: Mapping[str, np.ndarray], outlines: np.ndar
     write_table(path, pa.table(columns).replace_schema_metadata({_KEY: json.dumps({"shard": shard_hash})}))
 
 
-def read_outlines_hash(path: Path) -> str | None:
+def read_outlines_hash(path: Place) -> str | None:
     """The hash of the shard that a sidecar was made for, None if there is no whole sidecar at ``path``."""
     try:
-        return json.loads((pq.read_metadata(path).metadata or {})[_KEY])["shard"]
-    except (OSError, KeyError, ValueError, TypeError):
+        return json.loads(_metadata(path)[_KEY])["shard"]
+    except (KeyError, ValueError, TypeError):
         return None
 
 
-def read_outlines(path: str | Path, rows: pa.Table, shard_hash: str) -> np.ndarray:
+def read_outlines(path: str | Place, rows: pa.Table, shard_hash: str) -> np.ndarray:
     """(N, H, W) float32 in [0, 1]: the predicted outlines of ``rows``, matched by scene and transmitter.
 
     Raises ValueError if the sidecar is missing or damaged, was made for another version of the shard, or lacks a row.
     """
     shape = tuple(rows.schema.field("gain_db").type.shape)
-    if not Path(path).is_file():
-        raise ValueError("there is no predicted outline for it")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        source = opened(path)
+    except FileNotFoundError:
+        raise ValueError("there is no predicted outline for it") from None
+    try:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)
         made_for = json.loads((table.schema.metadata or {})[_KEY])["shard"]
         columns = schema.to_columns(table.select(["scene", "tx_id", "outline_predicted"]))

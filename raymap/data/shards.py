@@ -6,7 +6,7 @@
     stream          shards ──► read, check ──► line of sight ──► k² outline ──► batches() ──► MapBatch
     write_outlines  shards ──► read, check ──► line of sight ──► model actors ──► a sidecar per shard
 
-Folders must be reachable under one path from every node of the cluster.
+Folders must be reachable under one path from every node of the cluster, or lie in a bucket.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +22,10 @@ import numpy as np
 from raymap.config import MeasurementsConfig, OutlineConfig, Settings
 from raymap.data import parallel, shard_file, sources
 from raymap.data.reader import ShardReader, batches, quarantined
-from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint, write_text
+from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint
 from raymap.data.shard_file import Footer
 from raymap.propagation import city
+from raymap.storage import Place, place, write_text
 
 if TYPE_CHECKING:
     from raymap.data.parallel import Dataset
@@ -37,7 +37,7 @@ OUTLINES_FILE = "outlines.json"
 _FROM_THE_TRUE_MAP = ("gain_db", "valid", "outline")
 
 
-def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
+def generate(plan: sources.MapPlan, folder: str | Place) -> DatasetCard:
     """Make the dataset of a plan: :func:`make` with city tiles and generated towns."""
     cities = (*plan.train_cities, *plan.test_cities)
     towns = any(plan.num_generated.model_dump().values())
@@ -57,7 +57,7 @@ def generate(plan: sources.MapPlan, folder: str | Path) -> DatasetCard:
 
 def make(
     plan: Settings,
-    folder: str | Path,
+    folder: str | Place,
     work: Callable[[Any], Sequence[Any]],
     rows: Callable[[Any, Any], tuple[list[dict[str, Any]], list[Failure]]],
     *,
@@ -74,7 +74,7 @@ def make(
     ``quarantine.jsonl``. Raises ValueError if the folder was made with another plan (naming the field) or without one,
     or if not a single map could be made.
     """
-    folder = Path(folder).resolve()
+    folder = place(folder)
     parallel.keep_plan(folder, CARD_FILE, plan)
     items = work(plan)
     footers = {item.shard: shard_file.read_footer(folder / item.shard) for item in items}
@@ -87,7 +87,7 @@ def make(
     return _finish(folder, footers, shape=shape, **about)
 
 
-def _make_shard(item: Any, plan: Settings, folder: Path, shape: tuple[int, int], rows: Callable) -> dict[str, Any]:
+def _make_shard(item: Any, plan: Settings, folder: Place, shape: tuple[int, int], rows: Callable) -> dict[str, Any]:
     """One work item to one shard on disk; only its name travels back."""
     made, failures = rows(item, plan)
     shard_file.write(folder / item.shard, made, shape, failures, _hash(item))
@@ -105,7 +105,7 @@ def _hash(item: Settings) -> str:
 
 def write(
     rows_by_split: Mapping[str, Iterable[Mapping[str, Any] | Failure]],
-    folder: str | Path,
+    folder: str | Place,
     *,
     name: str,
     kind: str,
@@ -120,7 +120,7 @@ def write(
     Needs no cluster. Raises ValueError if the folder already holds a dataset, if a scene comes up in two splits, or
     without any row.
     """
-    folder = Path(folder).resolve()
+    folder = place(folder)
     if (folder / CARD_FILE).exists():
         raise ValueError(f"{folder} already holds a dataset; write to a new folder")
     footers: dict[str, Footer | None] = {}
@@ -141,7 +141,7 @@ def _chunks(entries: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _finish(folder: Path, footers: Mapping[str, Footer | None], **about: Any) -> DatasetCard:
+def _finish(folder: Place, footers: Mapping[str, Footer | None], **about: Any) -> DatasetCard:
     """List the failures, then write the card."""
     lost = [shard for shard, footer in footers.items() if footer is None]
     if lost:
@@ -173,17 +173,18 @@ def _split(shards: Mapping[str, Footer]) -> Split:
 
 
 def stream(
-    folder: str | Path,
+    folder: str | Place,
     split: str,
     *,
     outline: OutlineConfig | None = None,
-    predicted_outlines: str | Path | None = None,
+    predicted_outlines: str | Place | None = None,
     true_outlines: bool = False,
     dominant_path: bool = False,
     measurements: MeasurementsConfig | None = None,
-    quarantine: str | Path | None = None,
+    quarantine: str | Place | None = None,
     max_scenes: int | None = None,
     materialize: bool = False,
+    resource: str | None = None,
 ) -> Dataset:
     """The maps of a split as a Ray Dataset in the order of (shard, row): the stored columns and ``line_of_sight``.
 
@@ -193,7 +194,7 @@ def stream(
     multipath or measured maps. ``measurements``: columns ``sampled`` and ``samples_db``, the same every time.
     ``max_scenes``: so many scenes, the same ones every time, and a larger number contains
     those of a smaller one. ``materialize``: keep the result in the object store, for sets that fit; later passes then
-    read nothing.
+    read nothing. ``resource``: read only on nodes that offer this custom resource, one of it for every task.
 
     Shards and rows that cannot be used are set aside: listed under ``quarantine`` (see :func:`quarantined`), logged
     if it is not given. Raises FileNotFoundError or ValueError for a bad card, and ValueError if nothing is left, or for
@@ -205,7 +206,7 @@ def stream(
     )  # fmt: skip
     reader.require_rows()
     shards = [{"shard": shard} for shard in reader.shards]
-    return parallel.stream(_read_shards, shards, materialize=materialize, reader=reader)
+    return parallel.stream(_read_shards, shards, materialize=materialize, resource=resource, reader=reader)
 
 
 def _read_shards(names: dict[str, np.ndarray], reader: ShardReader) -> Iterator[dict[str, np.ndarray]]:
@@ -223,10 +224,10 @@ class OutlinesCard(Settings):
 
 
 def write_outlines(
-    folder: str | Path,
+    folder: str | Place,
     splits: Sequence[str],
     predict: type,
-    out_folder: str | Path,
+    out_folder: str | Place,
     *,
     made_by: str,
     predict_kwargs: Mapping[str, Any] | None = None,
@@ -235,7 +236,7 @@ def write_outlines(
     num_gpus: float = 0,
     dominant_path: bool = False,
     measurements: MeasurementsConfig | None = None,
-    quarantine: str | Path | None = None,
+    quarantine: str | Place | None = None,
 ) -> int:
     """Let a model predict the outline of every map of some splits; returns the number of maps predicted now.
 
@@ -254,7 +255,7 @@ def write_outlines(
     }
     for reader in readers.values():
         reader.require_rows()
-    folder, out_folder = Path(folder).resolve(), Path(out_folder).resolve()
+    folder, out_folder = place(folder), place(out_folder)
     made_from = OutlinesCard(dataset=DatasetCard.load(folder).fingerprint, made_by=made_by)
     parallel.keep(out_folder / OUTLINES_FILE, made_from, "model or dataset")
     todo = [
@@ -271,7 +272,7 @@ def write_outlines(
     return sum(int(row["num_rows"]) for row in predicted)
 
 
-def _has_outlines(shard: Path, sidecar: Path) -> bool:
+def _has_outlines(shard: Place, sidecar: Place) -> bool:
     footer = shard_file.read_footer(shard)
     return footer is not None and shard_file.read_outlines_hash(sidecar) == footer.shard_hash
 
@@ -284,7 +285,7 @@ class _OutlineActor:
         readers: Mapping[str, ShardReader],
         predict: type,
         predict_kwargs: dict,
-        out_folder: Path,
+        out_folder: Place,
         batch_size: int,
     ) -> None:
         self.readers, self.out_folder, self.batch_size = readers, out_folder, batch_size

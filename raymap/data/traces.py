@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raymap.data.channel import Channel
-from raymap.data.schema import whole, write_text
 from raymap.propagation.sionna_paths import joined
 from raymap.scene import Paths, Transmitter
+from raymap.storage import whole, write_text
 
 #: The file that makes a folder a trace.
 ABOUT_FILE = "trace.json"

@@ -11,12 +11,12 @@ import numpy as np
 
 from raymap import units
 from raymap.data.path_table import PathTable
-from raymap.data.schema import write_text
 from raymap.evaluation import html_page, markdown
 from raymap.evaluation.path_maps import ERRORS, QUANTITIES, maps
 from raymap.evaluation.path_metrics import in_units
 from raymap.evaluation.point_channel import steering_rad
 from raymap.scene import PathKind
+from raymap.storage import write_text
 
 _QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 

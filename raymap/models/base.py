@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from raymap import units
 from raymap.config import ModelConfig, Settings
 from raymap.data.batch import MapBatch
+from raymap.storage import Place, here, place
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "run.json"
@@ -145,7 +146,7 @@ def build(config: ModelConfig) -> Predictor:
     return Predictor.classes[config.kind](config)
 
 
-def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bool = False) -> None:
+def save(model: Predictor, folder: str | Place, run: dict | None = None, *, compact: bool = False) -> None:
     """Write ``run.json`` (the whole run, or just the model's config) and ``model.safetensors`` into ``folder``.
 
     ``compact``: half the size. Large weights are rounded to bfloat16, and equal tensors (an autoencoder that two stages
@@ -153,7 +154,6 @@ def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bo
     """
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     # One entry at most: the order of several is not the same in every file.
     metadata = {"format": "pt"}
@@ -163,10 +163,12 @@ def save(model: Predictor, folder: Path, run: dict | None = None, *, compact: bo
         same_as = _repeated(state)
         state = {name: tensor for name, tensor in state.items() if name not in same_as}
         metadata = {"same_as": json.dumps(same_as)}
-    # Not save_file, whose files only their owner may read.
-    (folder / WEIGHTS_FILE).write_bytes(save(state, metadata=metadata))
     values = {"schema_version": SCHEMA_VERSION, **(run or {}), "model": model.config.model_dump(mode="json")}
+    folder = place(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
+    # Not save_file, whose files only their owner may read. Last, since a folder with weights is a model.
+    (folder / WEIGHTS_FILE).write_bytes(save(state, metadata=metadata))
 
 
 def _repeated(state: Mapping[str, Tensor]) -> dict[str, str]:
@@ -180,38 +182,42 @@ def _repeated(state: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def model_hash(folder: Path) -> str:
+def model_hash(folder: str | Place) -> str:
     """First 16 hex digits of the SHA-256 of a model's weights and config: what it predicts, in one name."""
+    folder = place(folder)
     config = json.dumps(json.loads((folder / CONFIG_FILE).read_text())["model"], sort_keys=True)
     return hashlib.sha256((folder / WEIGHTS_FILE).read_bytes() + config.encode()).hexdigest()[:16]
 
 
-def is_saved(folder: Path, config: ModelConfig) -> bool:
+def is_saved(folder: str | Place, config: ModelConfig) -> bool:
     """Whether ``folder`` holds a model of exactly this config."""
+    folder = place(folder)
     if not all((folder / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE)):
         return False
     return json.loads((folder / CONFIG_FILE).read_text()).get("model") == config.model_dump(mode="json")
 
 
-def load(folder: Path) -> Predictor:
+def load(folder: str | Place) -> Predictor:
     """Rebuild a model from a folder written by :func:`save`, for evaluation, in float32; runs no code from the files.
 
     Raises FileNotFoundError naming the missing file, ValueError for another version of the format, for an unknown kind
     of model, for a config that leaves a setting to its default (which may have been another one when the model was
     trained), for weights that are damaged and if weights and config do not belong together.
     """
+    folder = place(folder)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no {name}: not a raymap model folder")
     model = build(_read_config(folder / CONFIG_FILE))
     try:
-        model.load_state_dict(_read_weights(folder / WEIGHTS_FILE))
+        with here(folder) as files:
+            model.load_state_dict(_read_weights(files / WEIGHTS_FILE))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{folder / WEIGHTS_FILE} does not fit the config beside it: {error}") from error
     return model.eval()
 
 
-def _read_config(path: Path) -> ModelConfig:
+def _read_config(path: Place) -> ModelConfig:
     """The model's config, every setting of it as it was written."""
     try:
         values = json.loads(path.read_text())

@@ -59,7 +59,7 @@ def sparse_finetune(trained: str | Path, data: DataConfig, **run: object) -> Run
     """
     if data.measurements is None:
         raise ValueError("a sparse fine-tuning learns from measurements; data.measurements says how many there are")
-    config = base.load(Path(trained)).config
+    config = base.load(trained).config
     if not isinstance(config, RadioUNet.Config) or config.nets != "both":
         raise ValueError(f"{trained} is {config.kind!r}; a sparse fine-tuning goes on with both nets of a 'radiounet'")
     folder = str(Path(data.folder).resolve())

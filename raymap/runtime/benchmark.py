@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from raymap.config import DataConfig, MeasurementsConfig
-from raymap.data.schema import DatasetCard, whole, write_text
+from raymap.data.schema import DatasetCard
 from raymap.evaluation import benchmark_page, html_page
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.models import base
@@ -31,6 +31,7 @@ from raymap.runtime.evaluate import (
     score_rows,
 )
 from raymap.runtime.method import MethodJob, make_dataset, train
+from raymap.storage import whole, write_text
 
 #: Costs of predictions, in the benchmark's folder.
 COSTS_FILE = "costs.json"

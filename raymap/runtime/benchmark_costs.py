@@ -15,10 +15,10 @@ import pandas as pd
 
 from raymap.config import DataConfig
 from raymap.data.columns import add_dominant_path, from_columns
-from raymap.data.schema import write_text
 from raymap.evaluation.summary import COSTS
 from raymap.models import base
 from raymap.runtime import benchmark_examples, cost, provenance
+from raymap.storage import write_text
 
 
 def measure(path: Path, models: Mapping[str, Mapping[str, Path]], data: Mapping[str, DataConfig], split: str) -> dict:

@@ -13,6 +13,7 @@ from raymap.data.sources import Kind, MapPlan
 from raymap.evaluation.benchmark_tables import WHOLE_METHODS
 from raymap.runtime.method import MethodJob
 from raymap.runtime.score_report import slug
+from raymap.storage import require_folder
 
 #: Splits that no entry ever sees in training.
 TEST_SPLITS = ("test", "test_generated")
@@ -81,7 +82,7 @@ class Benchmark(Settings):
     @property
     def folder(self) -> Path:
         """Absolute folder of this size."""
-        return Path(self.storage).resolve() / self.size
+        return require_folder(self.storage, "the storage of a benchmark") / self.size
 
     def data(self, kind: Kind) -> Path:
         """Folder of the dataset of a kind."""

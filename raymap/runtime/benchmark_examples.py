@@ -11,10 +11,11 @@ from raymap import units
 from raymap.config import DataConfig
 from raymap.data.columns import add_dominant_path, from_columns
 from raymap.data.reader import ShardReader
-from raymap.data.schema import DatasetCard, whole
+from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.runtime import cluster
 from raymap.runtime.evaluate import sample_seeds
+from raymap.storage import whole
 
 #: Maps of every split that are shown.
 NUM_MAPS = 3

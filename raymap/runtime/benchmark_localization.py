@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from raymap.data import shards
-from raymap.data.schema import CARD_FILE, DatasetCard, whole
+from raymap.data.schema import CARD_FILE, DatasetCard
 from raymap.data.sources import Counts, MapPlan
 from raymap.evaluation.localization import NOISE_DB
 from raymap.runtime import cluster
 from raymap.runtime.localize import score_points
+from raymap.storage import whole
 
 #: Transmitters that a receiver hears, and how far off what it measures is [dB].
 RULE = {"num_transmitters": 5, "noise_db": NOISE_DB}

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from raymap.data.schema import write_text
+from raymap.storage import write_text
 
 METRICS_FILE = "metrics.json"
 

@@ -49,6 +49,9 @@ ENVIRONMENT = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
 
+#: Environment variable of clusters whose autoscaler adds nodes on demand: one that is too small now may grow.
+AUTOSCALING = "RAYMAP_AUTOSCALING"
+
 
 def prepare_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Fill in ENVIRONMENT where the user set nothing; in ``os.environ``, or in a copy of a given ``environ``."""
@@ -59,13 +62,14 @@ def prepare_environment(environ: Mapping[str, str] | None = None) -> dict[str, s
     return {**ENVIRONMENT, **environ}
 
 
-def connect(min_cpus: float = 1) -> None:
+def connect(min_cpus: float = 1, needs: Mapping[str, float] | None = None) -> None:
     """Join the cluster that ``RAY_ADDRESS`` names (as under ``ray job submit``), else start one in this process.
 
     A cluster started here offers at least ``min_cpus`` logical CPUs even on a smaller machine: training processes and
     the data stream take turns on the cores. Workers find the methods outside of the package that this process does
     (:mod:`raymap.outside`), by the same paths. Does nothing when already connected. Raises RuntimeError if a joined
-    cluster has fewer CPUs than needed, because Ray would then wait for them for ever without a word.
+    cluster has fewer CPUs than needed, or less of what ``needs`` names (resource -> amount), because Ray would then wait
+    for ever without a word; where ``RAYMAP_AUTOSCALING`` says that nodes are added on demand, that is told instead.
     """
     prepare_environment()
     import ray
@@ -81,11 +85,16 @@ def connect(min_cpus: float = 1) -> None:
                 ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(min_cpus)),
                          logging_level="WARNING", runtime_env=_told(found, f"{_node_ip()}:{port}"))  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
-    available = ray.cluster_resources().get("CPU", 0)
-    if available < min_cpus:
+    has, wanted = ray.cluster_resources(), {"CPU": min_cpus, **(needs or {})}
+    missing = [
+        f"{amount:g} {name}, has {has.get(name, 0):g}" for name, amount in wanted.items() if has.get(name, 0) < amount
+    ]
+    if missing and os.environ.get(AUTOSCALING):
+        print(f"waiting for nodes: this run needs {'; '.join(missing)}", flush=True)
+    elif missing:
         raise RuntimeError(
-            f"this run needs {min_cpus:g} CPUs (its workers, and one for the data stream), the cluster "
-            f"has {available:g}; lower --workers.num or --workers.cpus_each, or add nodes"
+            f"this run needs {'; '.join(missing)} (CPUs for its workers, and one for the data stream); lower --workers.num "
+            f"or --workers.cpus_each, add nodes, or set {AUTOSCALING}=1 where an autoscaler adds them"
         )
 
 

@@ -24,6 +24,7 @@ from raymap.models.interpolation import Corrected, Kriging, NearestMeasurement
 from raymap.models.pathloss import Cell3gpp, FreeSpace, LogDistance
 from raymap.physics import pathloss
 from raymap.runtime import cluster, cost, provenance, registry, score_report
+from raymap.storage import Place, place, written
 
 FLOORS: dict[str, ModelConfig] = {
     "Free space": FreeSpace.Config(),
@@ -55,7 +56,7 @@ class Scorer:
 
     def __init__(self, models: Mapping[str, str], given: Mapping[str, Predictions] | None = None) -> None:
         self.device = cluster.device()
-        self.models = {name: base.load(Path(folder)).to(self.device) for name, folder in models.items()}
+        self.models = {name: base.load(folder).to(self.device) for name, folder in models.items()}
         self.given = dict(given or {})
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -104,7 +105,7 @@ def score(
     models: Mapping[str, str | Path],
     data: str,
     split: str,
-    out: str | Path,
+    out: str | Place,
     *,
     given: Mapping[str, Predictions] | None = None,
     measurements: MeasurementsConfig | None = None,
@@ -120,18 +121,18 @@ def score(
     and for given maps as :meth:`Predictions.check`.
     """
     given = dict(given or {})
-    out = Path(out).resolve()
+    out = place(out)
     out.mkdir(parents=True, exist_ok=True)
     card = DatasetCard.load(data)
     if split not in card.splits:
         raise ValueError(f"dataset {data} has no split {split!r}; it has {', '.join(card.splits)}")
     for maps in given.values():
         maps.check(predictions.rows_of(data, split), card.shape)
-    folders = {name: str(Path(folder).resolve()) for name, folder in models.items()}
+    folders = {name: str(place(folder)) for name, folder in models.items()}
     outline = _outline_config(folders)
     if measurements:
         folders = _with_corrected(folders, out / "corrected")
-    loaded = {name: base.load(Path(folder)) for name, folder in folders.items()}
+    loaded = {name: base.load(folder) for name, folder in folders.items()}
     _require_inputs(loaded, card, measurements)
     # On the scored maps themselves the law of a cell would be no law but a memory of them.
     fitted = ("train", LAWS) if "train" in card.splits else (split, FLOORS)
@@ -140,7 +141,6 @@ def score(
         laws |= fit_laws(data, split, INTERPOLATIONS, out / "laws")
     shown = {"outline": outline, "measurements": measurements}
     rows = score_rows({**laws, **folders}, data, split, given=given, quarantine=out / "quarantine", **shown)
-    rows.to_parquet(out / "metrics.parquet", index=False)
     dataset = shards.stream(
         data, split, dominant_path=_reads(loaded.values(), "dominant_path"), quarantine=str(out / "quarantine"), **shown
     )
@@ -154,25 +154,27 @@ def score(
     )
     found["set_aside"] = shards.quarantined(str(out / "quarantine"))
     found["measurements"] = measurements and measurements.model_dump(mode="json")
-    summary.write_metrics(out, found)
     first = next(iter([*models, *given]), None)
     examples = score_report.choose(rows, first, dataset, num_pictures)
     drawn = {name: _draw(model, examples) for name, model in loaded.items()}
     drawn |= {name: (maps.gain_db(examples), None) for name, maps in given.items()}
     law = score_report.best(rows, laws)
-    score_report.write(
-        out, found, rows, examples=examples, drawn=drawn, law=(law, _draw(base.load(Path(laws[law])), examples)[0]),
-        given=given, measured=bool(measurements), floors=list(FLOORS), reference=first,
-        notes=_notes(found, card, measurements), attribution=card.attribution,
-    )  # fmt: skip
+    with written(out) as folder:
+        rows.to_parquet(folder / "metrics.parquet", index=False)
+        summary.write_metrics(folder, found)
+        score_report.write(
+            folder, found, rows, examples=examples, drawn=drawn, law=(law, _draw(base.load(laws[law]), examples)[0]),
+            given=given, measured=bool(measurements), floors=list(FLOORS), reference=first,
+            notes=_notes(found, card, measurements), attribution=card.attribution,
+        )  # fmt: skip
     return found
 
 
-def _with_corrected(folders: Mapping[str, str], out: Path) -> dict[str, str]:
+def _with_corrected(folders: Mapping[str, str], out: Place) -> dict[str, str]:
     """The models, and each that reads no measurements once more, corrected by them."""
     every = dict(folders)
     for name, folder in folders.items():
-        model = base.load(Path(folder))
+        model = base.load(folder)
         if not model.config.reads("sampled"):
             every[f"{name}, corrected"] = str(out / score_report.slug(name))
             base.save(Corrected.of(model), out / score_report.slug(name))
@@ -216,7 +218,7 @@ def score_rows(
     true_outlines: bool = False,
     given: Mapping[str, Predictions] | None = None,
     measurements: MeasurementsConfig | None = None,
-    quarantine: Path | None = None,
+    quarantine: Place | None = None,
 ):
     """A DataFrame with one row per model (name -> folder) and map: all scores, and what a prediction costs.
 
@@ -231,7 +233,7 @@ def score_rows(
 
     dataset = shards.stream(
         data, split, outline=outline, true_outlines=true_outlines,
-        dominant_path=_reads((base.load(Path(folder)) for folder in folders.values()), "dominant_path"),
+        dominant_path=_reads((base.load(folder) for folder in folders.values()), "dominant_path"),
         measurements=measurements,
         quarantine=quarantine and str(quarantine),
     )  # fmt: skip
@@ -241,7 +243,7 @@ def score_rows(
     ).to_pandas()  # fmt: skip
     rows = table.drop(columns="json").join(_expand(table["json"]))
     one = from_columns({key: np.stack([value]) for key, value in dataset.take(1)[0].items()}).blind()
-    costs = {name: cost.of(base.load(Path(folder)), one) for name, folder in folders.items()}
+    costs = {name: cost.of(base.load(folder), one) for name, folder in folders.items()}
     for key in summary.COSTS:
         rows[key] = rows["method"].map({name: values[key] for name, values in costs.items()})
     return rows
@@ -260,14 +262,14 @@ def _expand(encoded):
 def _outline_config(folders: Mapping[str, str]) -> OutlineConfig:
     """The outline that the first model was trained to draw; the house's default if none says."""
     for folder in folders.values():
-        data = json.loads((Path(folder) / base.CONFIG_FILE).read_text()).get("data")
+        data = json.loads((place(folder) / base.CONFIG_FILE).read_text()).get("data")
         if data:
             return OutlineConfig.model_validate(data["outline"])
     return OutlineConfig()
 
 
 def fit_laws(
-    data: str, split: str, laws: Mapping[str, ModelConfig], out: Path, *, again: bool = True
+    data: str, split: str, laws: Mapping[str, ModelConfig], out: Place, *, again: bool = True
 ) -> dict[str, str]:
     """Fit and save ``laws`` (name -> config) on a split; name -> folder.
 
@@ -311,7 +313,7 @@ def name_models(models: list[str]) -> dict[str, str]:
     for text in models:
         name, _, where = text.rpartition("=")
         folder = str(registry.fetch(where)) if where.startswith(("models:/", "runs:/")) else where
-        name = name or base.load(Path(folder)).config.kind
+        name = name or base.load(folder).config.kind
         if name in named:
             raise ValueError(f"two models are called {name!r}; name them with --model NAME=FOLDER")
         named[name] = folder

@@ -18,6 +18,7 @@ from raymap.data import mesh_file, path_file, point_batch, shards
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
 from raymap.data.schema import DatasetCard
+from raymap.storage import Place
 
 
 class Feed(Protocol):
@@ -58,7 +59,7 @@ class MapFeed:
         return {"dataset_fingerprint": card.fingerprint, "dataset": card.name}
 
     @staticmethod
-    def datasets(run: Run, folder: Path) -> dict[str, Any]:
+    def datasets(run: Run, folder: Place) -> dict[str, Any]:
         """Ray datasets of the splits that there are; what cannot be used is listed in ``folder``."""
         splits = DatasetCard.load(run.data.folder).splits
         options = stream_options(run, folder)
@@ -99,7 +100,7 @@ class MapFeed:
         return split.num_rows * num_scenes / len(split.scenes) / self.data.batch_size
 
 
-def stream_options(run: Run, folder: Path) -> dict[str, Any]:
+def stream_options(run: Run, folder: Place) -> dict[str, Any]:
     """What :func:`raymap.data.shards.stream` is asked for; what cannot be used is listed in ``folder``."""
     data = run.data
     return {
@@ -112,6 +113,7 @@ def stream_options(run: Run, folder: Path) -> dict[str, Any]:
         "quarantine": str(folder / "quarantine"),
         "max_scenes": data.max_scenes,
         "materialize": data.materialize,
+        "resource": run.workers.data_resource,
     }
 
 
@@ -139,7 +141,7 @@ class PointFeed:
         return {"dataset_fingerprint": digest.hexdigest(), "dataset": first + more}
 
     @staticmethod
-    def datasets(run: Run, folder: Path) -> dict[str, Any]:
+    def datasets(run: Run, folder: Place) -> dict[str, Any]:
         """None: workers read the file themselves."""
         return {}
 

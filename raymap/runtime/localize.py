@@ -38,7 +38,7 @@ class Mapper:
 
     def __init__(self, models: Mapping[str, str], given: Mapping[str, Predictions] | None = None) -> None:
         self.device = cluster.device()
-        self.models = [base.load(Path(folder)).to(self.device) for folder in models.values()]
+        self.models = [base.load(folder).to(self.device) for folder in models.values()]
         self.given = [*(given or {}).values()]
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -229,7 +229,7 @@ def localize(
 
 def _reads_dominant_path(folders: Mapping[str, str | Path], card: DatasetCard) -> bool:
     """Whether any model does. Raises ValueError where that map is the truth, and for one that reads measurements."""
-    configs = {name: base.load(Path(folder)).config for name, folder in folders.items()}
+    configs = {name: base.load(folder).config for name, folder in folders.items()}
     for name, config in configs.items():
         if config.reads("sampled"):
             raise ValueError(f"{name} reads measurements, but fingerprints are predicted from the environment alone")

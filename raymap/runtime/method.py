@@ -31,6 +31,7 @@ from raymap.models.vae import Vae
 from raymap.runtime import cluster, model_card, track
 from raymap.runtime.evaluate import sample_seeds, score
 from raymap.runtime.train import Listener, fit
+from raymap.storage import Place, place
 
 StageName = Literal["autoencoder", "first", "outline", "map"]
 MapT = TypeVar("MapT", bound=ModelConfig)
@@ -40,7 +41,7 @@ class MethodJob(Settings, Generic[MapT]):
     """A method that is one network: what its stages share, and the stage that draws the map."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the whole job under storage")
-    storage: str = Field("runs", description="folder under which runs are kept")
+    storage: str = Field("runs", description="folder or bucket (s3://, gs://) under which runs are kept")
     data: DataConfig
     plan: MapPlan | None = Field(None, description="what to generate if the data folder holds no dataset")
     map: Stage[MapT]
@@ -50,14 +51,14 @@ class MethodJob(Settings, Generic[MapT]):
     seed: int = 0
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Absolute folder of the job; its stages, model and report lie in it."""
-        return Path(self.storage).resolve() / self.name
+        return place(self.storage) / self.name
 
     @property
     def resolved_data(self) -> DataConfig:
         """``data`` with the absolute folder of the dataset."""
-        folder = Path(self.data.folder).resolve() if self.data.folder else self.folder / "data"
+        folder = place(self.data.folder) if self.data.folder else self.folder / "data"
         return self.data.model_copy(update={"folder": str(folder)})
 
     @property
@@ -114,7 +115,7 @@ class DrawOutlines:
 
     def __init__(self, model: str, precision: str) -> None:
         self.device = cluster.device()
-        self.model, self.bf16 = base.load(Path(model)).to(self.device), precision == "bf16"
+        self.model, self.bf16 = base.load(model).to(self.device), precision == "bf16"
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         batch = from_columns(columns).blind().to(self.device)
@@ -123,7 +124,7 @@ class DrawOutlines:
         return {**columns, "outline_predicted": units.grey_from_signal(outline.float().cpu().numpy()[:, 0])}
 
 
-def train(job: MethodJob, listener: Listener | None = None, begin_at: Path | None = None) -> Path:
+def train(job: MethodJob, listener: Listener | None = None, begin_at: Path | None = None) -> Place:
     """Train every stage that is not trained yet; returns the finished model's folder.
 
     ``listener`` and ``begin_at`` go to the stage that draws the map; these and errors as
@@ -149,13 +150,13 @@ def train(job: MethodJob, listener: Listener | None = None, begin_at: Path | Non
     return model
 
 
-def train_before(job: MethodJob, stages: Collection[StageName]) -> dict[StageName, Path]:
+def train_before(job: MethodJob, stages: Collection[StageName]) -> dict[StageName, Place]:
     """Make the dataset and train those of the ``stages`` that come before the map's; stage -> trained model.
 
     With DM1 also the outlines that it draws for DM2.
     """
     make_dataset(job)
-    found: dict[StageName, Path] = {}
+    found: dict[StageName, Place] = {}
     if "autoencoder" in job.stages and "autoencoder" in stages:
         found["autoencoder"] = _stage(job, "autoencoder", "autoencoder")
     if "first" in job.stages and "first" in stages:
@@ -167,7 +168,7 @@ def train_before(job: MethodJob, stages: Collection[StageName]) -> dict[StageNam
     return found
 
 
-def train_and_score(job: MethodJob, title: str) -> Path:
+def train_and_score(job: MethodJob, title: str) -> Place:
     """:func:`train`, then scores on the test split, a report and an MLflow run; returns the finished model's folder."""
     model = train(job)
     print(f"[{job.name}] scores on the test split", flush=True)
@@ -185,22 +186,22 @@ def _stage(
     listener: Listener | None = None,
     begin_at: Path | None = None,
     **changes: Any,
-) -> Path:
+) -> Place:
     """The trained model of a stage: the one that ``job.trained`` names, or one trained now."""
     number = f"{job.stages.index(name) + 1}/{len(job.stages)}"
     if name in job.trained:
         print(f"[{job.name}] {number} {what}: {job.trained[name]}", flush=True)
-        return Path(job.trained[name]).resolve()
+        return place(job.trained[name])
     print(f"[{job.name}] {number} {what}", flush=True)
     return fit(job.run(name, **changes), listener, begin_at)
 
 
-def _outlines_of(job: K2Job, outline: Path) -> Path:
+def _outlines_of(job: K2Job, outline: Place) -> Place:
     """Where a DM1's outlines of the maps that DM2 learns from lie: beside it."""
     return outline.parent / f"outlines-{DatasetCard.load(job.resolved_data.folder).fingerprint[:12]}"
 
 
-def _draw_outlines(job: K2Job, outline: Path) -> None:
+def _draw_outlines(job: K2Job, outline: Place) -> None:
     print(f"[{job.name}] DM1 draws the outlines that DM2 learns from", flush=True)
     card = DatasetCard.load(job.resolved_data.folder)
     shards.write_outlines(
@@ -221,7 +222,7 @@ def make_dataset(job: MethodJob) -> DatasetCard:
 
     Raises FileNotFoundError without data or plan, ValueError if the job asks for an input that this kind has not.
     """
-    folder = Path(job.resolved_data.folder)
+    folder = place(job.resolved_data.folder)
     known = job.plan is None or (folder / CARD_FILE).is_file()
     about = DatasetCard.load(folder) if known else job.plan
     if job.data.dominant_path:
@@ -233,7 +234,7 @@ def make_dataset(job: MethodJob) -> DatasetCard:
     return shards.generate(job.plan, folder)
 
 
-def _log_report(job: MethodJob, model: Path, found: dict, title: str) -> None:
+def _log_report(job: MethodJob, model: Place, found: dict, title: str) -> None:
     """The finished model with its scores and report as one MLflow run of its own, and registered by its kind."""
     run: Run = Run(
         name=job.name,
@@ -251,7 +252,7 @@ def _log_report(job: MethodJob, model: Path, found: dict, title: str) -> None:
     }
     tracker.metrics(0, flat)
     for picture in sorted((job.folder / "report" / "pictures").glob("*.png")):
-        tracker.picture(picture.stem, picture.read_bytes())
-    tracker.file(job.folder / "report" / "report.html")
+        tracker.artifact(picture.name, picture.read_bytes(), "samples")
+    tracker.artifact("report.html", (job.folder / "report" / "report.html").read_bytes())
     tracker.model(model, model_card.of(title, job.model(), card, found))
     tracker.end("FINISHED")

@@ -18,7 +18,6 @@ import torch
 
 from raymap.data import path_file
 from raymap.data.path_table import PARAMETERS, UNKNOWN_KIND, PathTable
-from raymap.data.schema import whole
 from raymap.evaluation import path_maps, path_maps_page, point_channel
 from raymap.evaluation.point_channel import Sounding
 from raymap.evaluation.receiver_drawing import Places
@@ -26,6 +25,7 @@ from raymap.models import path_spread
 from raymap.models.path_predictor import PathPredictor
 from raymap.propagation import surroundings
 from raymap.runtime import provenance
+from raymap.storage import whole
 
 #: Receivers that a model is asked for at once.
 CHUNK = 80_000

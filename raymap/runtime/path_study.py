@@ -35,13 +35,13 @@ from raymap.config import (
 from raymap.data import mesh_file, parallel, path_file, path_sources, traces
 from raymap.data.path_columns import Columns
 from raymap.data.path_table import PathTable
-from raymap.data.schema import write_text
 from raymap.evaluation import path_metrics, paths_page
 from raymap.models import base
 from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor
 from raymap.runtime import cluster, cost, provenance, track
 from raymap.runtime.train import fit
+from raymap.storage import write_text
 
 ROW_FILE = "row.json"
 
@@ -101,7 +101,7 @@ class PathStudy(Settings):
         models = {}
         for title, folder in self.models.items():
             weights = hashlib.sha256((Path(folder) / base.WEIGHTS_FILE).read_bytes()).hexdigest()
-            stage = Stage[ModelConfig](model=base.load(Path(folder)).config, optim=OptimConfig(num_steps=0))
+            stage = Stage[ModelConfig](model=base.load(folder).config, optim=OptimConfig(num_steps=0))
             models[f"model-{weights[:12]}"] = title, stage, str(Path(folder).resolve())
         return models | {name: (*method, "") for name, method in self.methods.items()}
 
@@ -208,7 +208,7 @@ def _tried(trial: Trial, study: PathStudy) -> dict[str, str]:
 def _fitted(trial: Trial, measured: PathTable, folder: Path, study: PathStudy) -> PathPredictor:
     """The method, trained on what is measured if it learns anything."""
     if trial.trained:
-        return base.load(Path(trial.trained))
+        return base.load(trial.trained)
     model = base.build(trial.model)
     if not model.parts():
         return model.eval()

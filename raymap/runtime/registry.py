@@ -133,7 +133,7 @@ def _load_pyfunc(folder: str):
     """MLflow's door to a logged model: a predictor whose ``predict`` takes the columns of a dataset's rows."""
     from raymap.models import base
 
-    return _ColumnPredictor(base.load(Path(folder)))
+    return _ColumnPredictor(base.load(folder))
 
 
 class _ColumnPredictor:

@@ -69,7 +69,7 @@ def run(study: Study) -> dict[str, Any]:
 
     Raises ValueError for a split that the dataset does not have, or a model that does not sample in steps.
     """
-    model = base.load(Path(study.model)).to(cluster.device())
+    model = base.load(study.model).to(cluster.device())
     card = DatasetCard.load(study.data)
     known, maps = (
         load(study.data, split, study.max_maps, dominant_path=model.config.reads("dominant_path"))

@@ -27,6 +27,7 @@ from raymap.runtime.sweep_confirm import confirm
 from raymap.runtime.sweep_log import SWEEP_FILE, Budget, SweepLog
 from raymap.runtime.sweep_trial import SCORE, Trial
 from raymap.space import Choice, Range, Space, fields_of, require_fits
+from raymap.storage import require_folder
 
 JobT = TypeVar("JobT", bound=Settings)
 TUNE_FOLDER = "tune"
@@ -86,7 +87,7 @@ class Sweep(Settings, Generic[JobT]):
     @property
     def folder(self) -> Path:
         """Absolute folder of the sweep."""
-        return Path(self.storage).resolve() / self.name
+        return require_folder(self.storage, "the storage of a sweep") / self.name
 
 
 def sweep(sweep: Sweep) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from typing import Any
 import pandas as pd
 
 from raymap.config import TrackingConfig
-from raymap.data.schema import DatasetCard, whole, write_text
+from raymap.data.schema import DatasetCard
 from raymap.evaluation import paired
 from raymap.evaluation.intervals import clustered_mean
 from raymap.runtime.benchmark_entries import TEST_SPLITS
 from raymap.runtime.evaluate import score_rows
 from raymap.runtime.method import MethodJob, train
 from raymap.space import overridden
+from raymap.storage import whole, write_text
 
 CONFIRM_FOLDER, CONFIRM_FILE = "confirm", "confirm.json"
 FOUND, BEFORE = "settings found", "settings of the job"

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raymap.data.schema import write_text
 from raymap.evaluation import sweep_page
 from raymap.runtime import sweep_trial
 from raymap.runtime.sweep_confirm import CONFIRM_FILE
 from raymap.runtime.sweep_trial import SCORE, TIME
+from raymap.storage import write_text
 
 BEST_FILE, SWEEP_FILE, PAGE_FILE = "best.json", "sweep.json", "sweep.html"
 

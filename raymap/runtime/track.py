@@ -7,6 +7,7 @@ is sent when the same command runs again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from raymap.config import Run, Settings, TrackingConfig, flatten
 from raymap.runtime import provenance, registry
 from raymap.runtime.outbox import Message, Outbox, Refused, left_in
+from raymap.storage import BucketPath, Place, here, place, write_text
 
 log = logging.getLogger(__name__)
 RUN_FILE = "mlflow.json"
@@ -34,16 +36,31 @@ _FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENI
 
 
 def default_uri(storage: str) -> str:
-    """sqlite beside the runs; absolute, because every worker has another working directory."""
+    """sqlite beside the runs; absolute, because every worker has another working directory.
+
+    Raises ValueError for storage in a bucket, which holds no database.
+    """
+    if isinstance(place(storage), BucketPath):
+        raise ValueError(
+            f"a bucket ({storage}) holds no database of runs: give --tracking.uri, the address of an `mlflow server`, "
+            f"or sqlite:////FOLDER/mlflow.db where all processes are on one machine"
+        )
     return f"sqlite:///{Path(storage).resolve() / 'mlflow.db'}"
+
+
+def _outbox_of(folder: Place) -> Path:
+    """Where what is not sent yet waits: in the run's folder; for one in a bucket, in the home of whoever trains."""
+    if isinstance(folder, Path):
+        return folder / "outbox"
+    return Path.home() / ".raymap" / "outbox" / f"{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
 class Tracker:
     """One MLflow run, reachable from any process that sees its ``folder``, by its plain ``state``."""
 
-    def __init__(self, uri: str, folder: Path, run_id: str = "") -> None:
-        self.uri, self.folder, self._run_id = uri, Path(folder), run_id
-        self.outbox = Outbox(self.folder / "outbox", self._send)
+    def __init__(self, uri: str, folder: str | Place, run_id: str = "") -> None:
+        self.uri, self.folder, self._run_id = uri, place(folder), run_id
+        self.outbox = Outbox(_outbox_of(self.folder), self._send)
         self._client = None
 
     @property
@@ -87,24 +104,25 @@ class Tracker:
         """Set tags."""
         self.outbox.put({"kind": "tags", "values": dict(values)})
 
-    def picture(self, name: str, png: bytes) -> None:
-        """Log a PNG as artifact ``samples/<name>.png``."""
-        path = self._own(f"{name}.png")
-        path.write_bytes(png)
-        self.outbox.put({"kind": "artifact", "path": str(path), "to": "samples", "own": True})
+    def artifact(self, name: str, content: bytes, folder: str = "") -> None:
+        """Log content as an artifact of that name, in a folder of the run's artifacts."""
+        path = self._own(name)
+        path.write_bytes(content)
+        self.outbox.put({"kind": "artifact", "path": str(path), "to": folder, "own": True})
 
     def file(self, path: Path) -> None:
         """Log a file, or a folder under its name, as an artifact. It must stay where it is until it is sent."""
         to = path.name if path.is_dir() else ""
         self.outbox.put({"kind": "artifact", "path": str(path), "to": to, "own": False})
 
-    def model(self, folder: Path, card: registry.Card | None = None) -> None:
+    def model(self, folder: str | Place, card: registry.Card | None = None) -> None:
         """Log a model folder as artifact ``model``, which raymap.load and mlflow.pyfunc both open.
 
         With a ``card`` it also becomes the next version of the registered model that the card names.
         """
         target = self._own("model")
-        registry.write(folder, target, card)
+        with here(folder) as files:
+            registry.write(files, target, card)
         self.outbox.put({"kind": "artifact", "path": str(target), "to": "model", "own": True})
         if card is not None:
             self.outbox.put({"kind": "register", "card": card.model_dump(mode="json")})
@@ -159,10 +177,8 @@ class Tracker:
                 experiment, run_name=message["name"], tags=parent, start_time=message["time_ms"]
             )
             remembered = self.folder / RUN_FILE
-            remembered.with_suffix(".partial").write_text(
-                json.dumps({"uri": self.uri, "run_id": created.info.run_id, "name": message["name"]})
-            )
-            remembered.with_suffix(".partial").rename(remembered)
+            known = {"uri": self.uri, "run_id": created.info.run_id, "name": message["name"]}
+            write_text(remembered, json.dumps(known))
         return 1
 
     def _send_resume(self, messages: Sequence[Message]) -> int:
@@ -236,13 +252,13 @@ def client(uri: str | None = None):
     return MlflowClient(tracking_uri=uri)
 
 
-def start(run: Run, folder: Path, tags: Mapping[str, str]) -> Tracker:
+def start(run: Run, folder: Place, tags: Mapping[str, str]) -> Tracker:
     """Open the MLflow run of a training, or the one it had before it was interrupted (remembered in ``folder``)."""
     return open_run(run.name, folder, run.tracking, run.storage, run, {**provenance.tags(), **tags})
 
 
 def open_run(
-    name: str, folder: Path, tracking: TrackingConfig, storage: str, settings: Settings, tags: Mapping[str, str]
+    name: str, folder: Place, tracking: TrackingConfig, storage: str, settings: Settings, tags: Mapping[str, str]
 ) -> Tracker:
     """A tracker of a run called ``name`` with the ``settings`` as parameters; the one before, if it is remembered."""
     uri = tracking.uri or default_uri(storage)
@@ -257,7 +273,8 @@ def open_run(
         tracker.outbox.put({"kind": "resume"})
         return tracker
     if waiting:
-        aside = tracker.outbox.folder.rename(folder / f"outbox-{int(time.time())}")
+        outbox = tracker.outbox.folder
+        aside = outbox.rename(outbox.with_name(f"{outbox.name}-{int(time.time())}"))
         log.warning("what was never sent to another MLflow store now lies in %s", aside)
     tracker.outbox.put({
         "kind": "create", "uri": uri, "name": name, "experiment": tracking.experiment, "parent": tracking.parent,
@@ -270,9 +287,9 @@ def open_run(
     return tracker
 
 
-def send_leftovers(folder: Path) -> None:
+def send_leftovers(folder: Place) -> None:
     """Send what an earlier training in this folder could not; nothing if there is nothing."""
-    remembered, outbox = folder / RUN_FILE, folder / "outbox"
+    remembered, outbox = folder / RUN_FILE, _outbox_of(folder)
     waiting = left_in(outbox)
     uris = [message["uri"] for message in waiting if message["kind"] == "create"]
     if remembered.is_file():
@@ -301,5 +318,7 @@ def _experiment(client, name: str, artifacts: str | None) -> str:
 
 def _artifacts(tracking: TrackingConfig, storage: str) -> str | None:
     """With a database the artifacts lie beside the runs; a tracking server decides for itself."""
-    served = (tracking.uri or "").startswith("http")
-    return None if served else (Path(storage).resolve() / "mlartifacts").as_uri()
+    folder = place(storage) / "mlartifacts"
+    if (tracking.uri or "").startswith("http"):
+        return None
+    return str(folder) if isinstance(folder, BucketPath) else folder.as_uri()

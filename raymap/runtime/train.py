@@ -14,6 +14,7 @@ from raymap.models import base
 from raymap.runtime import cluster, feeds, track
 from raymap.runtime.checkpoints import LocalCheckpoints
 from raymap.runtime.trainer import Trainer
+from raymap.storage import BucketPath, Place, place, require_folder, write_text
 
 #: Told of the metrics of every checkpoint, and of its folder. Must be picklable, since other processes call it.
 Listener = Callable[[Mapping[str, float], str], None]
@@ -23,17 +24,17 @@ _SCORED = {"checkpoint_score_attribute": "val_loss", "checkpoint_score_order": "
 MAY_CHANGE = ("workers", "tracking", "storage")
 
 
-def folder_of(run: Run) -> Path:
+def folder_of(run: Run) -> Place:
     """Where a run keeps its checkpoints and, once trained, its ``model``."""
-    return Path(run.storage).resolve() / run.name
+    return place(run.storage) / run.name
 
 
-def trained_model(run: Run) -> Path:
+def trained_model(run: Run) -> Place:
     """Folder of the run's finished model (``run.json`` and ``model.safetensors``)."""
     return folder_of(run) / "model"
 
 
-def fit(run: Run, listener: Listener | None = None, begin_at: Path | None = None) -> Path:
+def fit(run: Run, listener: Listener | None = None, begin_at: Path | None = None) -> Place:
     """Train ``run.model`` and return the folder of the finished model.
 
     ``begin_at``: another run's checkpoint to go on from, with its weights, optimizers and step, if this run has none.
@@ -48,7 +49,7 @@ def fit(run: Run, listener: Listener | None = None, begin_at: Path | None = None
         track.send_leftovers(folder)
         return finished
     if run.workers.num:
-        cluster.connect(min_cpus=run.workers.num * run.workers.cpus_each + 1)
+        cluster.connect(run.workers.num * run.workers.cpus_each + 1, _needs(run))
     tracker = track.start(run, folder, feeds.kind_of(run).about(run))
     try:
         train = _train_on_ray if run.workers.num else _train_here
@@ -62,7 +63,14 @@ def fit(run: Run, listener: Listener | None = None, begin_at: Path | None = None
     return finished
 
 
-def _claim(folder: Path, run: Run) -> None:
+def _needs(run: Run) -> dict[str, float]:
+    """What nodes must offer beside CPUs."""
+    workers = run.workers
+    needs = {"GPU": workers.num * workers.gpus_each, workers.data_resource: 1}
+    return {name: amount for name, amount in needs.items() if name and amount}
+
+
+def _claim(folder: Place, run: Run) -> None:
     """Write the run's settings into its folder, or check them against the ones already there."""
     wanted = run.model_dump(mode="json", exclude=set(MAY_CHANGE))
     path = folder / "settings.json"
@@ -75,7 +83,7 @@ def _claim(folder: Path, run: Run) -> None:
                 f"now {wanted[different[0]]}; give the run another --name or remove the folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=2) + "\n")
+    write_text(path, json.dumps(wanted, indent=2) + "\n")
 
 
 def _with_newer_settings(run: Run, found: dict) -> dict:
@@ -87,8 +95,13 @@ def _with_newer_settings(run: Run, found: dict) -> dict:
         return found
 
 
-def _publish(checkpoint: Path, finished: Path) -> None:
+def _publish(checkpoint: Place, finished: Place) -> None:
     """Copy the model out of the last checkpoint; it appears under its name only when whole."""
+    if isinstance(finished, BucketPath):
+        # The weights last: a folder with weights is a model.
+        for name in (base.CONFIG_FILE, base.WEIGHTS_FILE):
+            (finished / name).write_bytes((checkpoint / name).read_bytes())
+        return
     partial = finished.with_name(f"{finished.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -97,11 +110,12 @@ def _publish(checkpoint: Path, finished: Path) -> None:
     partial.rename(finished)
 
 
-def _train_on_ray(run: Run, tracker: track.Tracker, listener: Listener | None, begin_at: Path | None) -> Path:
+def _train_on_ray(run: Run, tracker: track.Tracker, listener: Listener | None, begin_at: Path | None) -> Place:
     from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    workers = run.workers
+    workers, folder = run.workers, folder_of(run)
+    in_bucket = isinstance(folder, BucketPath)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={
@@ -109,10 +123,11 @@ def _train_on_ray(run: Run, tracker: track.Tracker, listener: Listener | None, b
             "tracker": tracker.state,
             "begin_at": begin_at and str(begin_at),
         },
-        datasets=feeds.kind_of(run).datasets(run, folder_of(run)),
+        datasets=feeds.kind_of(run).datasets(run, folder),
         dataset_config=DataConfig(datasets_to_split=["train"]),
         scaling_config=ScalingConfig(
-            num_workers=workers.num,
+            num_workers=workers.num if workers.least is None else (workers.least, workers.num),
+            placement_strategy="SPREAD" if workers.spread else "PACK",
             use_gpu=workers.gpus_each > 0,
             resources_per_worker={
                 "CPU": workers.cpus_each,
@@ -121,7 +136,8 @@ def _train_on_ray(run: Run, tracker: track.Tracker, listener: Listener | None, b
         ),
         run_config=RunConfig(
             name="checkpoints",
-            storage_path=str(folder_of(run)),
+            storage_path=folder.inside if in_bucket else str(folder),
+            storage_filesystem=folder.filesystem if in_bucket else None,
             failure_config=FailureConfig(max_failures=workers.max_failures, controller_failure_limit=3),
             checkpoint_config=CheckpointConfig(num_to_keep=2, **_SCORED if run.optim.keep == "best" else {}),
             logging_config=LoggingConfig(log_level="WARNING"),
@@ -130,9 +146,10 @@ def _train_on_ray(run: Run, tracker: track.Tracker, listener: Listener | None, b
         torch_config=TorchConfig(backend="nccl" if workers.gpus_each else "gloo", timeout_s=120),
     )
     found = trainer.fit()
-    if run.optim.keep == "last":
-        return Path(found.checkpoint.path)
-    return Path(min(found.best_checkpoints, key=lambda pair: pair[1]["val_loss"])[0].path)
+    kept = found.checkpoint
+    if run.optim.keep == "best":
+        kept = min(found.best_checkpoints, key=lambda pair: pair[1]["val_loss"])[0]
+    return place(f"{folder.scheme}://{kept.path}" if in_bucket else kept.path)
 
 
 def _callback(listener: Listener):
@@ -148,7 +165,7 @@ def _callback(listener: Listener):
 
 def _train_here(run: Run, tracker: track.Tracker, listener: Listener | None, begin_at: Path | None) -> Path:
     """The same loop in this process, with checkpoints of its own."""
-    kept = LocalCheckpoints(folder_of(run) / "checkpoints")
+    kept = LocalCheckpoints(require_folder(folder_of(run), "the storage of a training without workers") / "checkpoints")
 
     def report(metrics: Mapping[str, float], written: Path) -> None:
         kept.keep(metrics, written)

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from raymap.config import Run
 from raymap.models import base
-from raymap.runtime import feeds
+from raymap.runtime import feeds, sharded
 from raymap.runtime.progress import Progress, Stopwatch
 
 STATE_FILE = "state.pt"
@@ -48,7 +48,7 @@ class _Average(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        averaged, current = list(self.module.parameters()), list(model.parameters())
+        averaged, current = sharded.local(self.module.parameters()), sharded.local(model.parameters())
         if self.n_averaged == 0:
             torch._foreach_copy_(averaged, current)
         else:
@@ -74,7 +74,7 @@ class Trainer:
         self.is_resumed = False
         self.model = base.build(run.model).to(self.device)
         for part, folder in run.start_from.items():
-            self.model.start_from(part, base.load(Path(folder)))
+            self.model.start_from(part, base.load(folder))
         self.ema = _Average(self.model, multi_avg_fn=_warm_average(run.optim.ema_decay))
         optim = run.optim
         self.optimizers = {
@@ -82,6 +82,9 @@ class Trainer:
             for part, parameters in self.model.parts().items()
         }
         self.module: nn.Module = self.model
+        self.is_sharded = run.workers.sharded and world > 1
+        if self.is_sharded and len(self.optimizers) > 1:
+            raise ValueError(f"workers.sharded is for models of one part; {run.model.kind} has {len(self.optimizers)}")
 
     def prepare(self) -> None:
         """The model's own first look at the data; the EMA starts from what it measured."""
@@ -91,14 +94,22 @@ class Trainer:
 
     def wrap(self) -> None:
         """Data parallel over the workers. Broadcasts rank 0's weights and measured scales to all."""
-        if self.world > 1:
+        if self.is_sharded:
+            for tensor in [*self.model.parameters(), *self.model.buffers()]:
+                torch.distributed.broadcast(tensor.detach(), src=0)
+            if self.step == 0:
+                self.ema.module.load_state_dict(self.model.state_dict())
+            models = (self.model, self.ema.module)
+            sharded.cut(models, self.optimizers.values(), self.device.type, self.world)
+        elif self.world > 1:
             # The loss of one part of several leaves the weights of the others alone, and must not wait for them.
             several = len(self.optimizers) > 1
             self.module = nn.parallel.DistributedDataParallel(self.model, find_unused_parameters=several)
             if self.device.type == "cpu":
                 # Over gloo the exchange costs a third of a step; gradients in half precision cost half of that.
                 self.module.register_comm_hook(None, fp16_compress_hook)
-            self.ema.module.load_state_dict(self.model.state_dict()) if self.step == 0 else None
+            if self.step == 0:
+                self.ema.module.load_state_dict(self.model.state_dict())
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then cosine from ``learning_rate`` to ``final_learning_rate``."""
@@ -157,9 +168,8 @@ class Trainer:
                 norm = nn.utils.clip_grad_norm_(parameters, self.run.optim.clip_norm)
                 optimizer.step()
             prefix = "" if part == "model" else f"{part}/"
-            logged.update(
-                {f"{prefix}{name}": value.detach() for name, value in (terms | {"gradient_norm": norm}).items()}
-            )
+            found = terms | {"gradient_norm": sharded.whole(norm)}
+            logged.update({f"{prefix}{name}": value.detach() for name, value in found.items()})
         with self.watch("ema"):
             self.ema.update_parameters(self.model)
         self.step += 1
@@ -190,9 +200,11 @@ class Trainer:
     def validate(self) -> dict[str, float]:
         """Mean loss of the EMA weights on the validation batches, under fixed noise; rank 0's answer counts.
 
+        Where weights are cut over the workers all take part, and find the same.
+
         Where the run asks for it, also the mean error of what is predicted, and the time for one sample [ms].
         """
-        if self.rank != 0 or not self.optimizers:
+        if (self.rank != 0 and not self.is_sharded) or not self.optimizers:
             return {}
         total, score, score_s, count = 0.0, 0.0, 0.0, 0
         self.ema.eval()
@@ -218,10 +230,23 @@ class Trainer:
         """Report a checkpoint that holds the model (EMA weights and run.json) and all that training needs to go on."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
+            state = sharded.whole(self.state()) if self.is_sharded else self.state()
             if self.rank == 0:
-                base.save(self.ema.module, folder, self.run.model_dump(mode="json"))
-                torch.save(self.state(), folder / STATE_FILE)
+                base.save(self._average(state), folder, self.run.model_dump(mode="json"))
+                torch.save(state, folder / STATE_FILE)
             self.report(metrics, folder if self.rank == 0 else None)
+
+    def _average(self, state: dict) -> base.Predictor:
+        """The model of the averaged weights, whole."""
+        if not self.is_sharded:
+            return self.ema.module
+        model = base.build(self.run.model)
+        prefix = "module."
+        weights = {
+            name.removeprefix(prefix): tensor for name, tensor in state["ema"].items() if name.startswith(prefix)
+        }
+        model.load_state_dict(weights)
+        return model
 
     def state(self) -> dict:
         """All that a resumed worker needs beside the run."""

@@ -19,8 +19,16 @@ def test_what_the_user_has_set_wins():
 
 
 def test_a_cluster_that_is_too_small_is_refused_at_once(ray_local):
-    with pytest.raises(RuntimeError, match=r"needs 1000 CPUs .* lower --workers.num"):
+    with pytest.raises(RuntimeError, match=r"needs 1000 CPU, has \d+ .* lower --workers.num"):
         cluster.connect(min_cpus=1000)
+    with pytest.raises(RuntimeError, match=r"needs 2 GPU, has 0; 1 data, has 0"):
+        cluster.connect(needs={"GPU": 2, "data": 1})
+
+
+def test_a_cluster_that_grows_is_not_refused(ray_local, monkeypatch, capsys):
+    monkeypatch.setenv(cluster.AUTOSCALING, "1")
+    cluster.connect(min_cpus=1000)
+    assert "waiting for nodes: this run needs 1000 CPU" in capsys.readouterr().out
 
 
 def test_processes_of_a_cluster_know_it_among_several(ray_local):

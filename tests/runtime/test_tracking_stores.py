@@ -82,7 +82,7 @@ def test_a_database_that_is_away_gets_everything_when_it_is_back(postgres, tmp_p
 def test_a_training_without_a_store_keeps_all_and_the_next_command_sends_it(tmp_path, caplog):
     absent = opened("http://127.0.0.1:9", tmp_path)
     absent.metrics(1, {"loss": 2.0})
-    absent.picture("map", b"png")
+    absent.artifact("map.png", b"png", "samples")
     absent.end("FINISHED", patience_s=0.5)
     assert "has not taken 1 points" in caplog.text and absent.run_id == ""
     # The same store at last, under another address only because a port cannot be promised to a test.
