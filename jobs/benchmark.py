@@ -3,6 +3,7 @@
     python jobs/benchmark.py --size small                          # everything; hours on two cores
     python jobs/benchmark.py --size small --only srm-radiodiff     # only entries whose name matches
     python jobs/benchmark.py --size small --costs                  # what predictions cost, one after the other
+    python jobs/benchmark.py --what distribution                   # what Ray costs, see benchmark_distribution.py
 
 Writes ``docs/benchmark.md``, ``docs/benchmark.json`` and pictures in ``docs/benchmark/`` anew after every entry, and
 the same page as one file, ``report.html``, into ``runs/benchmark/SIZE``. What is trained and scored stays there: the
@@ -13,6 +14,7 @@ Methods of files that ``RAYMAP_METHODS`` names are rows like the others (CONTRIB
 import sys
 from pathlib import Path
 
+import benchmark_distribution
 from pydantic import Field
 
 from raymap import benchmarks, outside, recipes
@@ -34,6 +36,8 @@ class Job(Settings):
 
 def main(argv: list[str]) -> dict:
     """Run the benchmark and print where its page is."""
+    if argv[:2] == ["--what", "distribution"]:
+        return benchmark_distribution.main(argv[2:])
     outside.register()
     job = from_command_line(Job(), argv, prog="benchmark.py")
     chosen = benchmarks.benchmark(job.size).model_copy(update={"storage": job.storage, "page": job.page})

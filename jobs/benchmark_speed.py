@@ -84,7 +84,9 @@ def training(job: Job, method: K2Job, clock: speed.Clock) -> dict:
             shards.generate(plan, folder)
         run = method.run("map", data=data.model_copy(update={"batch_size": data.batch_size // workers}))
         trainer = Trainer(run, rank=0, world=1)
-        trainer.train = shards.stream(data.folder, "train", outline=data.outline, true_outlines=True, materialize=True)
+        trainer.feed.train = shards.stream(
+            data.folder, "train", outline=data.outline, true_outlines=True, materialize=True
+        )
         trainer.prepare()
         return speed.training(trainer, job.num_steps, job.repeats, clock) | {"batch_size": run.data.batch_size}
 

@@ -6,21 +6,33 @@ jobs, sweeps, checkpoints and MLflow all carry the same tree.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict, SettingsError
 
 from raymap import outside
 
+#: A URI that was made a path.
+_BUCKET = re.compile(r"^[a-z][a-z0-9+.-]+:/")
+
 
 class Settings(BaseModel):
     """Base of every config: frozen, and a key it does not know is an error that names the key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _paths_are_of_this_machine(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Path) and _BUCKET.match(str(value)):
+                raise ValueError(f"{name} must be a path of this machine, no URI, got {str(value)!r}")
+        return self
 
 
 class ModelConfig(Settings):

@@ -31,6 +31,7 @@ from raymap import units
 from raymap.config import Settings
 from raymap.data.radiomapseer_files import ENCODING, picture
 from raymap.data.schema import DatasetCard
+from raymap.storage import opened, place
 
 Scale = Literal["radiomapseer", "grey", "db"]
 SCALES = get_args(Scale)
@@ -50,7 +51,7 @@ def rows_of(data: str | Path, split: str) -> list[tuple[str, int]]:
     rows: list[tuple[str, int]] = []
     for shard in DatasetCard.load(data).split(split).shards:
         try:
-            table = pq.read_table(Path(data) / shard, columns=["scene", "tx_id"]).to_pydict()
+            table = pq.read_table(opened(place(data) / shard), columns=["scene", "tx_id"]).to_pydict()
         except Exception as error:  # whatever a damaged file may hold
             raise ValueError(f"{Path(data) / shard}: cannot be read, so its maps are unknown: {error}") from error
         rows += zip(table["scene"], table["tx_id"], strict=True)

@@ -68,8 +68,8 @@ def connect(min_cpus: float = 1, needs: Mapping[str, float] | None = None) -> No
     A cluster started here offers at least ``min_cpus`` logical CPUs even on a smaller machine: training processes and
     the data stream take turns on the cores. Workers find the methods outside of the package that this process does
     (:mod:`raymap.outside`), by the same paths. Does nothing when already connected. Raises RuntimeError if a joined
-    cluster has fewer CPUs than needed, or less of what ``needs`` names (resource -> amount), because Ray would then wait
-    for ever without a word; where ``RAYMAP_AUTOSCALING`` says that nodes are added on demand, that is told instead.
+    cluster has fewer CPUs than needed, or less of what ``needs`` names (resource -> amount), because Ray would then
+    wait for ever without a word; where ``RAYMAP_AUTOSCALING`` says that nodes are added on demand, that is told.
     """
     prepare_environment()
     import ray
@@ -86,15 +86,14 @@ def connect(min_cpus: float = 1, needs: Mapping[str, float] | None = None) -> No
                          logging_level="WARNING", runtime_env=_told(found, f"{_node_ip()}:{port}"))  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
     has, wanted = ray.cluster_resources(), {"CPU": min_cpus, **(needs or {})}
-    missing = [
-        f"{amount:g} {name}, has {has.get(name, 0):g}" for name, amount in wanted.items() if has.get(name, 0) < amount
-    ]
+    too_few = [name for name, amount in wanted.items() if has.get(name, 0) < amount]
+    missing = "; ".join(f"{wanted[name]:g} {name}, has {has.get(name, 0):g}" for name in too_few)
     if missing and os.environ.get(AUTOSCALING):
-        print(f"waiting for nodes: this run needs {'; '.join(missing)}", flush=True)
+        print(f"waiting for nodes: this run needs {missing}", flush=True)
     elif missing:
         raise RuntimeError(
-            f"this run needs {'; '.join(missing)} (CPUs for its workers, and one for the data stream); lower --workers.num "
-            f"or --workers.cpus_each, add nodes, or set {AUTOSCALING}=1 where an autoscaler adds them"
+            f"this run needs {missing} (CPUs for its workers, and one for the data stream); lower --workers.num or "
+            f"--workers.cpus_each, add nodes, or set {AUTOSCALING}=1 where an autoscaler adds them"
         )
 
 

@@ -194,6 +194,8 @@ class Trainer:
                     metrics = {"step": self.step, "epochs": self.epochs(), "loss": progress.loss, **self.validate()}
                     progress.validated(self.step, metrics)
                     self.checkpoint(metrics)
+        if self.tracker:
+            self.tracker.metrics(self.step, {f"seconds/{phase}": s for phase, s in self.watch.seconds.items()})
         return {"step": self.step, "loss": progress.loss, "seconds": progress.seconds}
 
     @torch.no_grad()
@@ -228,7 +230,7 @@ class Trainer:
 
     def checkpoint(self, metrics: dict) -> None:
         """Report a checkpoint that holds the model (EMA weights and run.json) and all that training needs to go on."""
-        with tempfile.TemporaryDirectory() as name:
+        with self.watch("checkpoint"), tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             state = sharded.whole(self.state()) if self.is_sharded else self.state()
             if self.rank == 0:
