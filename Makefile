@@ -1,7 +1,7 @@
 # make demo : trains RadioDiff-k² on a local Ray cluster and writes runs/demo/report/report.html
 # make serve: serves radio maps with the installed model at http://127.0.0.1:8000
 # make test : style, import layers, and all tests
-# make audit: known security holes of the pinned versions (asks pypi.org)
+# make audit: known security holes of the pinned versions (asks the package index)
 # Each makes .venv first; a second call reuses it. CONSTRAINTS= installs without the pinned versions (for GPUs).
 
 PYTHON ?= python3

@@ -103,7 +103,6 @@ def _projected(large: Mapping[str, float]) -> Sequence[str]:
               f"{row['cores']:.0f}", *(f"{100 * row[name]:.0f} %" for name in shares)] for row in rows],
         ),
         "",
-        f"The last three columns are shares of what such machines have. The {shares[first]} saturate first"
-        + (f": at {last['gpus']} GPUs {100 * last[first]:.0f} % of what there is." if last[first] > 1 else
-           f", and do not yet: at {last['gpus']} GPUs {100 * last[first]:.0f} % of what there is."),
+        "The last three columns are shares of what such machines have. What saturates first: the "
+        f"{shares[first]}, {100 * last[first]:.0f} % of what there is at {last['gpus']} GPUs.",
     ]  # fmt: skip
