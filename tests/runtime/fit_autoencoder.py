@@ -1,6 +1,6 @@
 """A driver for the restart tests: trains the debug autoencoder.
 
-Usage: fit_autoencoder.py STORAGE DATA NUM_STEPS WORKERS.
+Usage: fit_autoencoder.py STORAGE DATA NUM_STEPS WORKERS [spread].
 """
 
 import sys
@@ -16,7 +16,7 @@ if __name__ == "__main__":
         update={
             "storage": storage,
             "data": DataConfig(folder=data, batch_size=4),
-            "workers": WorkersConfig(num=num_workers),
+            "workers": WorkersConfig(num=num_workers, spread="spread" in sys.argv),
         }
     )
     run = job.run("autoencoder", optim=optim, tracking=TrackingConfig(uri=f"sqlite:///{storage}/mlflow.db"))
