@@ -3,6 +3,7 @@
     python jobs/drill_training.py                              # each fault once, some fifteen minutes
     python jobs/drill_training.py --what node,network
     python jobs/drill_training.py --what random --num_steps 6000 --num 20
+    python jobs/drill_training.py --what store                 # maps that the object stores cannot hold
 
 The nodes are those of ``nodes.py`` on this machine, which needs Linux and root. The training is the regression method's
 at the debug size, one worker on each node, and is left to itself after its fault; only for a driver that was killed is
@@ -12,6 +13,7 @@ the same command given again. Every training is compared with an undisturbed one
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -38,12 +40,16 @@ HERE = Path(__file__).parent
 class Job(Settings):
     """Which faults, in how long a training."""
 
-    what: str = Field("worker,node,network,driver,slow", description="faults, with commas between; also random")
+    what: str = Field(
+        "worker,node,network,driver,slow", description="faults, with commas between; also random and store"
+    )
     num_steps: int = Field(1200, ge=100)
     checkpoint_every: int = Field(100, ge=1)
     back_s: float = Field(20.0, ge=0, description="until a node that was killed is started again")
     cut_s: float = Field(20.0, ge=0, description="how long the cable is cut")
     num: int = Field(20, ge=1, description="faults of random")
+    store_mb: int = Field(80, ge=80, description="of store: each node's object store")
+    num_towns: int = Field(800, ge=1, description="of store: training towns of four maps")
     seed: int = Field(0, description="of random")
     out: Path = Field(Path("runs/drills"), description="folder for results")
 
@@ -152,13 +158,14 @@ def driver(job: Job, training: Training, node: Node) -> None:
 
 
 def slow(job: Job, training: Training, node: Node) -> None:
-    """A node's worker has half of its time for half a minute."""
+    """A node's worker has half of its time from then on."""
     (victim,) = node.processes("RayTrainWorker")
-    for _ in range(30):
-        victim.send_signal(signal.SIGSTOP)
-        time.sleep(0.5)
-        victim.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while not training.is_over:
+            victim.send_signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            victim.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
 
 
 FAULTS: dict[str, Callable[[Job, Training, Node], None]] = {
@@ -167,7 +174,7 @@ FAULTS: dict[str, Callable[[Job, Training, Node], None]] = {
 
 
 def many(job: Job, training: Training, node: Node) -> list[str]:
-    """Random faults in a row, each after a checkpoint more has been made or five seconds have gone by at random."""
+    """Random faults in a row, between each and the next so many steps as chance has it."""
     rng, done = random.Random(job.seed), []
     short = job.model_copy(update={"back_s": 3.0, "cut_s": 5.0})
     for number in range(job.num):
@@ -181,36 +188,48 @@ def many(job: Job, training: Training, node: Node) -> list[str]:
     return done
 
 
+def _generate(folder: Path, num_towns: int | None = None) -> None:
+    """The debug size's dataset, or one of more towns, made without the nodes."""
+    import ray
+
+    plan = sources.plan("debug")
+    if num_towns:
+        counts = plan.num_generated.model_copy(update={"train": num_towns})
+        plan = plan.model_copy(update={"num_generated": counts})
+    cluster.connect(min_cpus=2)
+    shards.generate(plan, folder)
+    ray.shutdown()
+
+
 def main(argv: list[str]) -> dict[str, Any]:
     """Run the drills; returns what the JSON holds. Ends with a message where there can be no nodes."""
     job = from_command_line(Job(), argv, prog="drill_training.py")
     if reason := reason_against():
         raise SystemExit(f"no nodes on this machine: {reason}")
     chosen = job.what.split(",")
-    if unknown := set(chosen) - {*FAULTS, "random"}:
-        raise SystemExit(f"unknown fault {sorted(unknown)[0]!r}; allowed: {', '.join([*FAULTS, 'random'])}")
+    if unknown := set(chosen) - {*FAULTS, "random", "store"}:
+        raise SystemExit(f"unknown fault {sorted(unknown)[0]!r}; allowed: {', '.join([*FAULTS, 'random', 'store'])}")
     found: dict[str, Any] = {"command": provenance.command("jobs/drill_training.py", argv),
                              "commit": provenance.git_commit(), "hardware": provenance.hardware()}  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="raymap-drill-") as name:
         folder = Path(name)
-        cluster.connect(min_cpus=2)
-        shards.generate(sources.plan("debug"), folder / "data")
-        import ray
-
-        ray.shutdown()
+        _generate(folder / "data")
+        if "store" in chosen:
+            _generate(folder / "many", job.num_towns)
         for drill in ("undisturbed", *chosen):
-            with Nodes(cpus=4) as nodes:
-                training = Training(job, nodes, folder / "data", folder / drill)
+            is_full = drill == "store"
+            with Nodes(cpus=4, object_store_mb=job.store_mb if is_full else 200) as nodes:
+                training = Training(job, nodes, folder / ("many" if is_full else "data"), folder / drill)
                 if drill == "random":
                     found[drill] = {"faults": many(job, training, nodes.nodes[1])}
-                elif drill != "undisturbed":
+                elif drill in FAULTS:
                     training.wait_for_step(job.num_steps // 2 - job.checkpoint_every // 4)
                     FAULTS[drill](job, training, nodes.nodes[1])
-                found[drill] = {**found.get(drill, {}), **training.found()}
+                found[drill] = {**found.get(drill, {}), **training.found(), "spilled_mb": nodes.spilled_mb()}
             found[drill]["lost_s"] = found[drill]["seconds"] - found["undisturbed"]["seconds"]
             print(json.dumps({drill: found[drill]}, indent=1), flush=True)
-    job.out.mkdir(parents=True, exist_ok=True)
-    (job.out / "drill_training.json").write_text(json.dumps(found, indent=1) + "\n")
+            job.out.mkdir(parents=True, exist_ok=True)
+            (job.out / "drill_training.json").write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 

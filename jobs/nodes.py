@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -188,12 +189,21 @@ class Nodes:
 
     def alive(self) -> int:
         """Nodes that the head takes for alive; 0 if it does not answer."""
-        script = "import ray; ray.init('auto', logging_level='ERROR'); print(sum(n['Alive'] for n in ray.nodes()))"
-        log = self.folder / "alive.log"
+        told = self._asked("print(sum(node['Alive'] for node in ray.nodes()))").split()
+        return int(told[-1]) if told and told[-1].isdigit() else 0
+
+    def spilled_mb(self) -> float:
+        """What did not fit into the object stores and was written to disk so far [MiB]."""
+        summary = "from ray._private.internal_api import memory_summary; print(memory_summary(stats_only=True))"
+        return float(sum(map(int, re.findall(r"Spilled (\d+) MiB", self._asked(summary)))))
+
+    def _asked(self, script: str) -> str:
+        """What a Python script on the head prints once it is connected."""
+        log = self.folder / "asked.log"
         log.unlink(missing_ok=True)
-        self.head.run([sys.executable, "-c", script], log).wait()
-        lines = log.read_text().split()
-        return int(lines[-1]) if lines and lines[-1].isdigit() else 0
+        connected = f"import ray; ray.init('auto', logging_level='ERROR'); {script}"
+        self.head.run([sys.executable, "-c", connected], log).wait()
+        return log.read_text()
 
     def wait_for(self, num: int, timeout_s: float = 60) -> float:
         """Until the head takes so many nodes for alive; how long that took [s]. Raises RuntimeError after the limit."""
