@@ -1,9 +1,11 @@
-"""Weights cut over two workers: the same training as by DDP, half the memory, checkpoints that are whole."""
+"""More workers, the same training: by DDP, and with weights cut over them, which halves what each of two holds."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +42,15 @@ def test_it_ends_where_data_parallel_training_ends(folder, name):
 
 def distance(one, other):
     return sum(float((tensor.double() - other[name]).square().sum()) for name, tensor in one.items()) ** 0.5
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_same_maps_over_more_workers_give_the_same_losses(folder, world):
+    """But for the noise that each draws, and means over outdoor cells, which each takes of its own maps."""
+    alone, together = (np.array(json.loads((folder / f"losses{num}.json").read_text())) for num in (1, world))
+    assert alone[-10:].mean() < 0.6 * alone[:3].mean(), "it learns"
+    for part in (slice(0, 5), slice(10, 20), slice(30, 40)):
+        assert together[part].mean() == pytest.approx(alone[part].mean(), rel=0.1)
 
 
 def test_a_worker_holds_its_part(folder):
