@@ -12,13 +12,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, CliApp, CliUnknownArgs, SettingsConfigDict, SettingsError
 
 from raymap import outside
 
 #: A URI that was made a path.
 _BUCKET = re.compile(r"^[a-z][a-z0-9+.-]+:/")
+#: The password in the address of a server.
+_PASSWORD = re.compile(r"://[^/@:]*:([^/@]+)@")
 
 
 class Settings(BaseModel):
@@ -200,11 +212,25 @@ class WorkersConfig(Settings):
 class TrackingConfig(Settings):
     """Where MLflow keeps runs."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     uri: str | None = Field(
         None, description="MLflow tracking URI; default: sqlite file mlflow.db in the storage folder"
     )
     experiment: str = "raymap"
     parent: str = Field("", description="MLflow run that this one is a part of; set by sweeps")
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _holds_no_password(cls, uri: Any) -> Any:
+        # Settings stand in logs, checkpoints and the parameters of runs. Not in the error either.
+        if isinstance(uri, str) and (found := _PASSWORD.search(uri)):
+            shown = f"{uri[: found.start(1)]}***{uri[found.end(1) :]}"
+            raise PydanticCustomError(
+                "password", "must hold no password ({shown}), which would stand in logs: use PGPASSWORD, ~/.pgpass, or "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD", {"shown": shown},
+            )  # fmt: skip
+        return uri
 
 
 ModelT = TypeVar("ModelT", bound=ModelConfig)
@@ -291,6 +317,12 @@ def from_command_line(default: SettingsT, argv: Sequence[str], *, prog: str | No
         # argparse would print every option there is, which is pages, before it says what is wrong.
         print(f"{prog or Path(sys.argv[0]).name}: {error}; --help lists the options", file=sys.stderr)
         raise SystemExit(2) from None
+    except ValidationError as error:
+        secret = [line for line in error.errors(include_input=False) if line["type"] == "password"]
+        if not secret:
+            raise
+        # pydantic's own message shows what was given.
+        raise ValueError(f"{'.'.join(map(str, secret[0]['loc']))} {secret[0]['msg']}") from None
     return kind.model_validate({name: getattr(values, name) for name in fields})
 
 

@@ -1,17 +1,20 @@
 """The config tree: frozen, strict, plain JSON between processes, overridden from the command line and nowhere else."""
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
+from raymap import recipes
 from raymap.config import (
     DataConfig,
     ModelConfig,
     OptimConfig,
     Run,
     Settings,
+    TrackingConfig,
     WorkersConfig,
     flatten,
     from_command_line,
@@ -233,3 +236,23 @@ def test_an_unknown_option_is_named_and_not_lost_in_pages_of_others(capsys):
         from_command_line(DataConfig(), ["--batch_sise", "3"], prog="job.py")
     told = capsys.readouterr().err
     assert ended.value.code == 2 and "--batch_sise" in told and told.startswith("job.py: ") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("uri", ["postgresql+psycopg2://me:s3cret@host/db", "https://me:s3cret@mlflow.example"])
+def test_no_password_comes_into_settings_or_is_told(uri):
+    with pytest.raises(ValueError, match=r"no password .*me:\*\*\*@.* PGPASSWORD") as error:
+        TrackingConfig(uri=uri)
+    assert "s3cret" not in str(error.value)
+    with pytest.raises(ValueError, match=r"^tracking\.uri must hold no password") as error:
+        from_command_line(recipes.k2("debug"), ["--tracking.uri", uri])
+    assert "s3cret" not in str(error.value) and error.value.__cause__ is None
+    assert TrackingConfig(uri="postgresql://me@host/db").uri == "postgresql://me@host/db"
+    assert TrackingConfig(uri="postgresql://me:@/db?host=/run").uri
+
+
+def test_a_path_that_is_a_uri_is_refused():
+    class Job(Settings):
+        out: Path = Path("runs")
+
+    with pytest.raises(ValueError, match="out must be a path of this machine, no URI, got 's3:/bucket/x'"):
+        Job(out="s3://bucket/x")
