@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -38,8 +39,11 @@ class Bucket:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._app = DomainDispatcherApplication(create_backend_app)
         self._open(0)
+        address = f"http://127.0.0.1:{self._server.port}"
+        # moto keeps buckets for as long as the process lives.
+        urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST")).close()
         self.environ = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.port}", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "raymap", "AWS_SECRET_ACCESS_KEY": "raymap", "AWS_EC2_METADATA_DISABLED": "true",
         }  # fmt: skip
         import pyarrow.fs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 #: Set before Ray is imported; a value that the user has set wins.
 ENVIRONMENT = {
-    # Left unset, a second `ray start` on a machine turns token authentication on while clients send none.
-    "RAY_AUTH_MODE": "disabled",
+    # Ray's ports are open to the network, and whoever may call them runs code here: nobody does without the token. Left
+    # unset, it depends on whether there is a token already, and servers and clients come to differ.
+    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     # The second-generation Parquet source starts 32 actors per pass over the data: seconds per epoch.
     "RAY_DATA_USE_DATASOURCE_V2": "0",
@@ -54,12 +56,38 @@ AUTOSCALING = "RAYMAP_AUTOSCALING"
 
 
 def prepare_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Fill in ENVIRONMENT where the user set nothing; in ``os.environ``, or in a copy of a given ``environ``."""
+    """Fill in ENVIRONMENT where the user set nothing; in ``os.environ``, or in a copy of a given ``environ``.
+
+    Makes a token of Ray's, in the file where Ray looks for one, if there is none and none was turned off.
+    """
+    found = {**ENVIRONMENT, **(os.environ if environ is None else environ)}
+    if found["RAY_AUTH_MODE"] == "token":
+        found |= _token(found)
     if environ is None:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        return dict(os.environ)
-    return {**ENVIRONMENT, **environ}
+        os.environ.update(found)
+    return found
+
+
+def _token_file(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def _token(environ: Mapping[str, str]) -> dict[str, str]:
+    """Nothing if Ray will find a token where it looks; else it finds a new one there, which only the user may read."""
+    file = _token_file(environ)
+    if environ.get("RAY_AUTH_TOKEN") or file.is_file():
+        return {}
+    token = secrets.token_hex(32)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            number = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(number, "w") as opened:
+                opened.write(token)
+    except OSError:
+        # A home that cannot be written: for this process and those that it starts.
+        return {"RAY_AUTH_TOKEN": token}
+    return {}
 
 
 def connect(min_cpus: float = 1, needs: Mapping[str, float] | None = None) -> None:
@@ -176,7 +204,7 @@ def local_head(num_cpus: int, timeout_s: float = 60) -> Iterator[dict[str, str]]
         # A session of its own, so that everything the head starts can be ended as one group.
         head = subprocess.Popen(command, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        _wait_for_dashboard(head, dashboard_port, log, timeout_s)
+        _wait_for_dashboard(head, dashboard_port, log, timeout_s, environ)
         yield {**environ, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard_port}",
                "RAY_ADDRESS": f"127.0.0.1:{gcs_port}"}  # fmt: skip
     finally:
@@ -190,7 +218,17 @@ def _node_ip() -> str:
     return get_node_ip_address()
 
 
-def _wait_for_dashboard(head: subprocess.Popen, port: int, log: Path, timeout_s: float) -> None:
+def _authorization(environ: Mapping[str, str]) -> dict[str, str]:
+    """The header by which Ray knows who has its token."""
+    if environ["RAY_AUTH_MODE"] != "token":
+        return {}
+    token = environ.get("RAY_AUTH_TOKEN") or _token_file(environ).read_text().strip()
+    return {"authorization": f"Bearer {token}"}
+
+
+def _wait_for_dashboard(
+    head: subprocess.Popen, port: int, log: Path, timeout_s: float, environ: Mapping[str, str]
+) -> None:
     import urllib.error
     import urllib.request
 
@@ -199,7 +237,8 @@ def _wait_for_dashboard(head: subprocess.Popen, port: int, log: Path, timeout_s:
         if head.poll() is not None:
             break
         with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/jobs/", timeout=2).close()
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/api/jobs/", headers=_authorization(environ))
+            urllib.request.urlopen(request, timeout=2).close()
             return
         time.sleep(0.2)
     raise RuntimeError(f"the local Ray head did not come up within {timeout_s:g} s; it printed:\n{log.read_text()}")

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import psutil
 import pytest
@@ -13,9 +15,41 @@ pytestmark = pytest.mark.ray
 
 
 def test_what_the_user_has_set_wins():
-    environ = cluster.prepare_environment({"RAY_AUTH_MODE": "token"})
-    assert environ["RAY_AUTH_MODE"] == "token"
+    environ = cluster.prepare_environment({"RAY_AUTH_MODE": "disabled"})
+    assert environ["RAY_AUTH_MODE"] == "disabled"
     assert environ["RAY_DATA_USE_DATASOURCE_V2"] == "0"
+
+
+def test_a_token_is_made_once_and_for_nobody_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "RAY_AUTH_TOKEN" not in cluster.prepare_environment({"HOME": str(tmp_path)})
+    file = tmp_path / ".ray/auth_token"
+    token = file.read_text()
+    assert len(token) == 64 and file.stat().st_mode & 0o777 == 0o600
+    cluster.prepare_environment({})
+    assert file.read_text() == token
+    assert not (tmp_path / "none").exists()
+    given = {"RAY_AUTH_TOKEN": "mine", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}
+    assert cluster.prepare_environment(given)["RAY_AUTH_TOKEN"] == "mine"
+    cluster.prepare_environment({"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")})
+    assert not (tmp_path / "none").exists()
+
+
+def test_nobody_without_the_token_is_answered():
+    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    with cluster.local_head(1) as head:
+        known = {**environ, **head}
+        ask = [
+            sys.executable,
+            "-c",
+            "import ray; ray.init(logging_level='ERROR'); print(ray.cluster_resources()['CPU'])",
+        ]
+        knows = subprocess.run(ask, env=known, capture_output=True, text=True, timeout=60)
+        assert knows.stdout.split() == ["1.0"], knows.stderr
+        for headers in ({}, {"authorization": f"Bearer {'0' * 64}"}):
+            request = urllib.request.Request(f"{head['RAY_API_SERVER_ADDRESS']}/api/jobs/", headers=headers)
+            with pytest.raises(urllib.error.HTTPError, match="401|403"):
+                urllib.request.urlopen(request, timeout=10)
 
 
 def test_a_cluster_that_is_too_small_is_refused_at_once(ray_local):
