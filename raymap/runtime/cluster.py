@@ -80,10 +80,12 @@ def _token(environ: Mapping[str, str]) -> dict[str, str]:
     token = secrets.token_hex(32)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            number = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(number, "w") as opened:
-                opened.write(token)
+        # Written aside first: another process may look for it just now.
+        with tempfile.NamedTemporaryFile("w", dir=file.parent) as aside:
+            aside.write(token)
+            aside.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(aside.name, file)
     except OSError:
         # A home that cannot be written: for this process and those that it starts.
         return {"RAY_AUTH_TOKEN": token}
