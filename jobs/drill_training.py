@@ -1,13 +1,12 @@
 """Drills of a training on two nodes: processes and nodes that die, a cable that is cut, a node that is slow.
 
-    python jobs/drill_training.py                              # each fault once, some fifteen minutes
+    python jobs/drill_training.py                              # each fault once, some twenty minutes
     python jobs/drill_training.py --what node,network
     python jobs/drill_training.py --what random --num_steps 6000 --num 20
-    python jobs/drill_training.py --what store                 # maps that the object stores cannot hold
 
 The nodes are those of ``nodes.py`` on this machine, which needs Linux and root. The training is the regression method's
 at the debug size, one worker on each node, and is left to itself after its fault; only for a driver that was killed is
-the same command given again. Every training is compared with an undisturbed one before it. Writes
+the same command given again. ``store`` is more maps than the object stores hold; ``random`` many faults in a row. Every training is compared with an undisturbed one before it. Writes
 ``drill_training.json`` into ``--out``.
 """
 
@@ -40,9 +39,7 @@ HERE = Path(__file__).parent
 class Job(Settings):
     """Which faults, in how long a training."""
 
-    what: str = Field(
-        "worker,node,network,driver,slow", description="faults, with commas between; also random and store"
-    )
+    what: str = Field("worker,node,shrink,network,driver,slow,store", description="faults, with commas between")
     num_steps: int = Field(1200, ge=100)
     checkpoint_every: int = Field(100, ge=1)
     back_s: float = Field(20.0, ge=0, description="until a node that was killed is started again")
@@ -57,14 +54,14 @@ class Job(Settings):
 class Training:
     """The command on the head node, as a user gives it."""
 
-    def __init__(self, job: Job, nodes: Nodes, data: Path, folder: Path) -> None:
+    def __init__(self, job: Job, nodes: Nodes, data: Path, folder: Path, *options: str) -> None:
         self.job, self.nodes, self.log, self.commands = job, nodes, folder / "training.log", 0
         folder.mkdir(parents=True)
         self.command = [
             sys.executable, str(HERE / "train_baseline.py"), "--method", "regression", "--size", "debug",
             "--storage", str(folder), "--data.folder", str(data), "--map.optim.num_steps", str(job.num_steps),
             "--map.optim.checkpoint_every", str(job.checkpoint_every), "--map.optim.log_every", "10",
-            "--workers.num", "2", "--workers.spread", "--workers.max_failures", "-1",
+            "--workers.num", "2", "--workers.spread", "--workers.max_failures", "-1", *options,
         ]  # fmt: skip
         self.begun = time.monotonic()
         self.start()
@@ -141,6 +138,11 @@ def lost(job: Job, training: Training, node: Node) -> None:
     node.start()
 
 
+def shrink(job: Job, training: Training, node: Node) -> None:
+    """A node ends and does not come back; the training may go on with one worker."""
+    node.kill()
+
+
 def network(job: Job, training: Training, node: Node) -> None:
     """The node's cable is cut for a while."""
     with node.cut():
@@ -169,7 +171,7 @@ def slow(job: Job, training: Training, node: Node) -> None:
 
 
 FAULTS: dict[str, Callable[[Job, Training, Node], None]] = {
-    "worker": worker, "node": lost, "network": network, "driver": driver, "slow": slow,
+    "worker": worker, "node": lost, "shrink": shrink, "network": network, "driver": driver, "slow": slow,
 }  # fmt: skip
 
 
@@ -219,7 +221,9 @@ def main(argv: list[str]) -> dict[str, Any]:
         for drill in ("undisturbed", *chosen):
             is_full = drill == "store"
             with Nodes(cpus=4, object_store_mb=job.store_mb if is_full else 200) as nodes:
-                training = Training(job, nodes, folder / ("many" if is_full else "data"), folder / drill)
+                options = ("--workers.least", "1") if drill == "shrink" else ()
+                data = folder / ("many" if is_full else "data")
+                training = Training(job, nodes, data, folder / drill, *options)
                 if drill == "random":
                     found[drill] = {"faults": many(job, training, nodes.nodes[1])}
                 elif drill in FAULTS:
