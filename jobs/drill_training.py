@@ -6,8 +6,8 @@
 
 The nodes are those of ``nodes.py`` on this machine, which needs Linux and root. The training is the regression method's
 at the debug size, one worker on each node, and is left to itself after its fault; only for a driver that was killed is
-the same command given again. ``store`` is more maps than the object stores hold; ``random`` many faults in a row. Every training is compared with an undisturbed one before it. Writes
-``drill_training.json`` into ``--out``.
+the same command given again. ``store`` is more maps than the object stores hold, ``random`` many faults in a row. Every
+training is compared with an undisturbed one before it. Writes ``drill_training.json`` into ``--out``.
 """
 
 from __future__ import annotations
