@@ -126,9 +126,12 @@ class Training:
 
 def worker(job: Job, training: Training, node: Node) -> None:
     """One of the two training processes is killed, wherever it is; waits for one where there is none just now."""
-    while not (victims := [one for each in training.nodes.nodes for one in each.processes("RayTrainWorker")]):
+    while not training.is_over:
+        victims = [process for each in training.nodes.nodes for process in each.processes("RayTrainWorker")]
+        if victims:
+            victims[-1].kill()
+            return
         time.sleep(0.1)
-    victims[-1].kill()
 
 
 def lost(job: Job, training: Training, node: Node) -> None:
