@@ -195,14 +195,14 @@ def many(job: Job, training: Training, node: Node) -> list[str]:
 
 def _generate(folder: Path, num_towns: int | None = None) -> None:
     """The debug size's dataset, or one of more towns, made without the nodes."""
-    import ray
-
     plan = sources.plan("debug")
     if num_towns:
         counts = plan.num_generated.model_copy(update={"train": num_towns})
         plan = plan.model_copy(update={"num_generated": counts})
     cluster.connect(min_cpus=2)
     shards.generate(plan, folder)
+    import ray
+
     ray.shutdown()
 
 

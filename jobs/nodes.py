@@ -7,8 +7,10 @@ runs on it, and its cable be cut. Needs Linux and root; :func:`reason_against` s
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -67,6 +69,7 @@ class Node:
         is_head = self.number == 0
         start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={self.ip}",
                  f"--num-cpus={self.cluster.cpus}", f"--object-store-memory={self.cluster.object_store_mb * 2**20}",
+                 f"--resources={json.dumps(self.cluster.resources.get(self.number, {}))}",
                  "--disable-usage-stats"]  # fmt: skip
         start += (
             ["--head", f"--port={GCS_PORT}", "--include-dashboard=true", "--dashboard-host=127.0.0.1"]
@@ -77,7 +80,7 @@ class Node:
         resolv.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         script = (
             f"mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray; mount --bind {resolv} /etc/resolv.conf; "
-            f"ip link set lo up; {' '.join(start)} & wait; sleep infinity"
+            f"ip link set lo up; {shlex.join(start)} & wait; sleep infinity"
         )
         with self.log.open("a") as output:
             self._holder = subprocess.Popen(
@@ -140,15 +143,20 @@ class Node:
 
 
 class Nodes:
-    """A cluster of ``num`` nodes with ``cpus`` each, the first of which is the head; a context manager."""
+    """A cluster of ``num`` nodes with ``cpus`` each, the first of which is the head; a context manager.
+
+    ``resources``: custom resources by the number of a node.
+    """
 
     def __init__(
-        self, num: int = 2, cpus: int = 2, object_store_mb: int = 200, environ: Mapping[str, str] | None = None
-    ) -> None:
-        self.cpus, self.object_store_mb, self.subnet = cpus, object_store_mb, os.getpid() % 250 + 1
+        self, num: int = 2, cpus: int = 2, object_store_mb: int = 200,
+        resources: Mapping[int, Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
+        self.cpus, self.object_store_mb, self.resources = cpus, object_store_mb, resources or {}
+        self.subnet = os.getpid() % 250 + 1
         self.bridge, self.folder = f"rmb{self.subnet}", Path(tempfile.mkdtemp(prefix="raymap-nodes-"))
         known = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        self.environ = prepare_environment({**known, **HEALTH, "GLOO_SOCKET_IFNAME": "eth0", **(environ or {})})
+        self.environ = prepare_environment({**known, **HEALTH, "GLOO_SOCKET_IFNAME": "eth0"})
         self.nodes = [Node(self, number) for number in range(num)]
 
     @property

@@ -101,9 +101,14 @@ def connect(min_cpus: float = 1, needs: Mapping[str, float] | None = None) -> No
     cluster has fewer CPUs than needed, or less of what ``needs`` names (resource -> amount), because Ray would then
     wait for ever without a word; where ``RAYMAP_AUTOSCALING`` says that nodes are added on demand, that is told.
     """
+    is_imported = "ray" in sys.modules
     prepare_environment()
     import ray
+    from ray._raylet import Config
 
+    if is_imported and not ray.is_initialized():
+        # It read the environment when it was imported, and would not know that a token is wanted.
+        Config.initialize("")
     if not ray.is_initialized():
         found = outside.environment()
         if address := os.environ.get("RAY_ADDRESS"):

@@ -52,6 +52,15 @@ def test_nobody_without_the_token_is_answered():
                 urllib.request.urlopen(request, timeout=10)
 
 
+def test_who_imports_ray_first_is_known_too():
+    script = (
+        "import ray; from raymap.runtime import cluster; cluster.connect(); print(ray.cluster_resources()['CPU'] > 0)"
+    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=90)
+    assert done.stdout.split() == ["True"], done.stderr
+
+
 def test_a_cluster_that_is_too_small_is_refused_at_once(ray_local):
     with pytest.raises(RuntimeError, match=r"needs 1000 CPU, has \d+ .* lower --workers.num"):
         cluster.connect(min_cpus=1000)

@@ -1,4 +1,4 @@
-"""Training survives kill -9 of its driver and of a worker: the same command goes on, and ends where it would have."""
+"""Training survives kill -9 of its driver, of a worker, of a node: it goes on, and ends where it would have."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from jobs.nodes import reason_against
+from jobs.nodes import Nodes, reason_against
 from raymap.models import base
 
 DRIVER = Path(__file__).with_name("fit_autoencoder.py")
@@ -25,11 +25,14 @@ pytestmark = pytest.mark.ray
 class Training:
     """The driver in a process group of its own, with its output in a file."""
 
-    def __init__(self, folder: Path, data: Path, num_workers: int = 1) -> None:
+    def __init__(self, folder: Path, data: Path, num_workers: int = 1, nodes: Nodes | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.log = folder, folder / f"driver-{time.monotonic_ns()}.log"
         command = [sys.executable, str(DRIVER), str(folder), str(data), str(NUM_STEPS), str(num_workers)]
         environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        if nodes is not None:
+            self.process = nodes.head.run([*command, "spread"], self.log)
+            return
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environ
@@ -117,7 +120,54 @@ def test_killed_driver_resumes_by_the_same_command_and_ends_the_same(tmp_path, t
     assert [run.info.status for run in runs] == ["FINISHED"], "the resumed training continues its MLflow run"
 
 
-@pytest.mark.skipif(reason_against() is None, reason="test_two_nodes.py loses a node, and so its worker")
+@pytest.fixture(scope="module")
+def nodes(tiny_city, quiet_machine):
+    """Two nodes with addresses of their own, the second with a custom resource."""
+    if reason := reason_against():
+        pytest.skip(f"no nodes on this machine: {reason}")
+    with Nodes(cpus=4, resources={1: {"data": 4}}) as nodes:
+        yield nodes
+
+
+def test_a_node_that_is_lost_costs_steps_since_the_last_checkpoint(tmp_path, tiny_city, uninterrupted, nodes):
+    """A worker on each node; one ends without a word, and another takes its place later: nobody does anything."""
+    training = Training(tmp_path / "runs", tiny_city, 2, nodes)
+    training.wait_for_checkpoint()
+    assert [len(node.processes("RayTrainWorker")) for node in nodes.nodes] == [1, 1]
+    nodes.nodes[1].kill()
+    nodes.nodes[1].start()
+    log = training.end()
+    told_before = int(last(r"step (\d+)/", log[: log.index("resumed at")]))
+    assert told_before - 2 * 20 <= int(last(r"resumed at step (\d+)", log)) < NUM_STEPS
+    assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
+    assert final_loss(log) == pytest.approx(final_loss(uninterrupted[0]), rel=0.15)
+    nodes.wait_for(2)
+
+
+PREPARED = """
+import ray
+from raymap.data import parallel
+from raymap.runtime import cluster
+
+cluster.connect(needs={"data": 1})
+
+def where(columns):
+    yield {"node": [ray.util.get_node_ip_address()] * len(columns["row"])}
+
+for resource in ("data", None):
+    made = parallel.stream(where, [{"row": n} for n in range(16)], materialize=True, resource=resource)
+    print(resource, *sorted({row["node"] for row in made.take_all()}))
+"""
+
+
+def test_data_is_prepared_where_the_resource_is(nodes, tmp_path):
+    log = tmp_path / "prepared.log"
+    assert nodes.head.run([sys.executable, "-c", PREPARED], log).wait(timeout=120) == 0, log.read_text()
+    assert f"data {nodes.nodes[1].ip}\n" in log.read_text()
+    assert "None " in log.read_text(), "without a resource any node will do"
+
+
+@pytest.mark.skipif(reason_against() is None, reason="a whole node is lost above, and so its worker")
 def test_killed_worker_is_replaced_from_the_last_checkpoint(tmp_path, tiny_city, uninterrupted):
     """One of two data-parallel workers; both restart, and two workers reach what one worker reached."""
     training = Training(tmp_path / "runs", tiny_city, num_workers=2)
