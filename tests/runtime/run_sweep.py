@@ -41,4 +41,4 @@ def planned(folder, **changes):
 
 
 if __name__ == "__main__":
-    sweep(planned(sys.argv[1], scheduler="none", parallel=1))
+    sweep(planned(sys.argv[1], scheduler="none", parallel=1, num_trials=3))

@@ -48,7 +48,7 @@ def started(folder):
 def test_a_killed_sweep_goes_on_by_the_same_command(tmp_path):
     process, log = started(tmp_path)
     deadline = time.monotonic() + 240
-    while not re.search(r"trial 2 ended", log.read_text()):
+    while not re.search(r"trial 1 ended", log.read_text()):
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-4000:]
         time.sleep(0.1)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -64,7 +64,7 @@ def test_a_killed_sweep_goes_on_by_the_same_command(tmp_path):
     assert process.wait(timeout=300) == 0, log.read_text()[-4000:]
     assert "goes on with the trials" in log.read_text()
     trials = sweep_trial.read_all(tmp_path / "sweep")
-    assert len(trials) == 4
+    assert len(trials) == 3
     for trial in trials:
         assert [line["step"] for line in trial["history"]] == [*range(10, STEPS + 1, 10)]
         kept = before.get(trial["id"], [])
@@ -75,7 +75,7 @@ def test_a_killed_sweep_goes_on_by_the_same_command(tmp_path):
     runs = runs_of(tmp_path)
     (parent,) = [run for run in runs.values() if run.info.run_name == "sweep"]
     children = [run for run in runs.values() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert len(children) == 4 and {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert len(children) == 3 and {run.info.status for run in runs.values()} == {"FINISHED"}
     for run in children:
         assert "optim.learning_rate" in run.data.params and SCORE in run.data.metrics
         assert run.data.tags["hardware"] and run.data.tags["torch"]
@@ -96,6 +96,7 @@ def test_trials_that_fail_are_tried_again_and_never_end_the_sweep(tmp_path, capf
     assert sweep(plan) == found, "a sweep that is over tells the same"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_local")
 def test_trials_that_are_behind_are_stopped_and_say_so(tmp_path):
     space = {"optim.learning_rate": "1e-6|3e-3"}
@@ -108,6 +109,7 @@ def test_trials_that_are_behind_are_stopped_and_say_so(tmp_path):
     assert {run.info.status for run in runs_of(tmp_path).values()} <= {"FINISHED", "KILLED"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_local")
 def test_a_population_goes_on_from_its_better_members(tmp_path):
     space = {"optim.learning_rate": "1e-6..1e-2 log"}
