@@ -85,7 +85,7 @@ class Training:
     def is_over(self) -> bool:
         return f"step {self.job.num_steps}/{self.job.num_steps}" in self.text
 
-    def wait_for_step(self, step: int, timeout_s: float = 400) -> None:
+    def wait_for_step(self, step: int, timeout_s: float = 1500) -> None:
         """Until so many steps are done. Raises RuntimeError if the command ends before, or in so long a time."""
         begun = time.monotonic()
         while self.step < step and not self.is_over:
