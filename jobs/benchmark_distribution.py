@@ -46,7 +46,7 @@ class Job(Settings):
     size: str = Field("demo", description=f"one of {', '.join(recipes.K2_SIZES)}")
     num_steps: int = Field(200, ge=50, description="steps of every training")
     repeats: int = Field(3, ge=1, description="turns of plain loop and Ray")
-    num_towns: int = Field(48, ge=8, description="generated towns, 4 transmitters each")
+    num_towns: int = Field(192, ge=8, description="generated towns, 4 transmitters each")
     workers: tuple[int, ...] = Field((1, 2, 4), description="numbers of workers for the scaling")
     page: Path = Field(
         Path("docs/distribution_measured.md"), description="page to write; its numbers beside it (.json)"

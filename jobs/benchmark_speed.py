@@ -24,7 +24,7 @@ from pydantic import Field
 from raymap import recipes
 from raymap.config import Settings, from_command_line
 from raymap.data import generated, shards, sites
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.data.sources import Counts
 from raymap.models import base
 from raymap.nn.autoencoder import Autoencoder

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -145,7 +146,7 @@ class Node:
 class Nodes:
     """A cluster of ``num`` nodes with ``cpus`` each, the first of which is the head; a context manager.
 
-    ``resources``: custom resources by the number of a node.
+    ``resources``: custom resources by the number of a node. A SIGTERM ends the block, and so the nodes.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Nodes:
         return f"{self.head.ip}:{GCS_PORT}"
 
     def __enter__(self) -> Nodes:
+        self._before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
             _ip("link", "add", self.bridge, "type", "bridge")
             _ip("link", "set", self.bridge, "up")
@@ -194,6 +196,7 @@ class Nodes:
         with contextlib.suppress(subprocess.CalledProcessError):
             _ip("link", "delete", self.bridge)
         shutil.rmtree(self.folder, ignore_errors=True)
+        signal.signal(signal.SIGTERM, self._before)
 
     def alive(self) -> int:
         """Nodes that the head takes for alive; 0 if it does not answer."""

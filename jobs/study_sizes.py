@@ -21,7 +21,7 @@ from pydantic import Field
 import raymap
 from raymap.config import Settings, from_command_line
 from raymap.data import schema, sources
-from raymap.data.columns import from_scenes, to_radio_maps
+from raymap.data.batch import from_scenes, to_radio_maps
 from raymap.data.sources import MapPlan
 from raymap.evaluation.intervals import clustered_mean
 from raymap.evaluation.metrics import score_maps

@@ -10,7 +10,7 @@ import torch
 
 import raymap.models  # noqa: F401  (registers every kind of model)
 from raymap import area
-from raymap.data.columns import from_scenes, to_radio_maps
+from raymap.data.batch import from_scenes, to_radio_maps
 from raymap.data.measurements import Measurements
 from raymap.models import base
 from raymap.models.base import Predictor

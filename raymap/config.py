@@ -201,6 +201,11 @@ class WorkersConfig(Settings):
     data_resource: str | None = Field(
         None, description="custom resource of the nodes that prepare data, e.g. data of cluster.yaml; default: any node"
     )
+    near_data: bool = Field(
+        False,
+        description="give a worker what was prepared on its node first, to spare the network; the order of maps then "
+        "depends on who prepared what",
+    )
 
     @model_validator(mode="after")
     def _least_of_num(self) -> WorkersConfig:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 import raymap
 from raymap import recipes, units
-from raymap.data.columns import from_scenes, to_radio_maps
+from raymap.data.batch import from_scenes, to_radio_maps
 from raymap.data.measurements import Measurements
 from raymap.models import base
 from raymap.models.interpolation import NearestMeasurement

@@ -8,8 +8,7 @@ import torch
 
 import raymap
 from raymap import area, recipes
-from raymap.data.batch import MultipathBatch, symmetry
-from raymap.data.columns import from_scenes
+from raymap.data.batch import MultipathBatch, from_scenes, symmetry
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.models.pathloss import FreeSpace

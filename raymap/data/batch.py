@@ -1,14 +1,32 @@
-"""MapBatch: what a network may see, already in [-1, 1], and what it must predict, kept apart by name."""
+"""MapBatch: what a network may see, already in [-1, 1], and what it must predict, kept apart by name.
+
+::
+
+    from_columns   physical columns, such as a shard's ──► a MapBatch
+    from_scenes    scenes and transmitters ──► a MapBatch to predict from
+    batches        a Ray Dataset or a split in memory ──► MapBatches, in an order of their own for every seed
+    to_radio_maps  what a network drew ──► radio maps [dB]
+
+Torch begins here: the processes that read and prepare data do not import it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
+import numpy as np
 import torch
 
 from raymap import units
+from raymap.config import MeasurementsConfig, OutlineConfig
+from raymap.data.columns import add_dominant_path, add_physics, scene_columns
+from raymap.data.measurements import Measurements, measure
+from raymap.data.reader import coarsen
+from raymap.physics import pathloss
+from raymap.scene import RadioMap, Scene, Transmitter
 
 #: Rasters that a network may be given. Everything else in a batch is a target or bookkeeping.
 INPUTS = (
@@ -20,6 +38,13 @@ INPUTS = (
 _OPEN_SIDE_M = 50.0
 #: Cell length that becomes 0 in a network [m], and the doublings from there to ±1.
 _MIDDLE_CELL_M, _DOUBLINGS = 4.0, 4
+#: Raster, its column, and the amount that becomes 0 in a network: 2 buildings, 25 m inside them, ...
+_AMOUNTS = (
+    ("crossed", "crossed", 2.0), ("thickness", "thickness_m", 25.0), ("shadow", "shadow_m", 50.0),
+    ("detour", "detour_m", 25.0), ("soft_detour", "soft_detour_m", 25.0), ("roof_loss", "roof_loss_db", 20.0),
+    ("roof_cascade", "roof_cascade_db", 40.0), ("turning", "turning_deg", 60.0),
+    ("vehicle_thickness", "vehicle_thickness_m", 5.0),
+)  # fmt: skip
 #: Inputs of more than one channel.
 CHANNELS = {"bearing": 2}
 #: What somebody has measured on the spot: given, not computed from the scene.
@@ -216,3 +241,119 @@ def symmetry(raster: torch.Tensor, code: int) -> torch.Tensor:
     axes = [axis for bit, axis in ((1, -2), (2, -1)) if code & bit]
     turned = torch.flip(raster, axes) if axes else raster
     return turned.transpose(-2, -1) if code & 4 else turned
+
+
+def from_columns(columns: Mapping[str, np.ndarray]) -> MapBatch:
+    """Physical columns (B, ...) to network values; ``gain_db``, ``valid``, ``outline``, ``outline_predicted``,
+    ``samples_db``, ``sampled`` if there.
+
+    Cells whose true gain is not valid (buildings) become the floor, g = 0, as in the field's pictures. With
+    ``dominant_path_db`` (:func:`add_dominant_path`) the batch is a :class:`MultipathBatch`.
+    """
+    building_m = columns["building_m"]
+    cell_m = float(columns["cell_m"][0])
+    tx = np.full(building_m.shape, -1.0, np.float32)
+    log_distance = np.empty(building_m.shape, np.float32)
+    for index, (x_m, y_m, _height_m) in enumerate(columns["tx_xyz_m"]):
+        tx[index, int(y_m / cell_m), int(x_m / cell_m)] = 1.0
+        distance_m = pathloss.distance_m(building_m.shape[1:], cell_m, (float(x_m), float(y_m)))
+        gain_db = pathloss.free_space_gain_db(distance_m, float(columns["frequency_hz"][index]))
+        log_distance[index] = units.signal_from_gain_db(gain_db)
+    rasters = {
+        "building": units.signal_from_height_m(building_m),
+        "vehicle": units.signal_from_height_m(columns["vehicle_m"]),
+        "tx": tx,
+        "line_of_sight": units.signal_from_grey(columns["line_of_sight"].astype(np.float32)),
+        "log_distance": log_distance,
+    }
+    for name, column, middle in _AMOUNTS:
+        if column in columns:
+            rasters[name] = units.signal_from_amount(columns[column], middle)
+    for name in ("roof_rise", "roof_fall"):
+        if f"{name}_deg" in columns:
+            rasters[name] = units.signal_from_angle_deg(columns[f"{name}_deg"])
+    if "gain_db" in columns:
+        valid = columns["valid"].astype(bool)
+        rasters["gain"] = units.signal_from_gain_db(np.where(valid, columns["gain_db"], units.GAIN_FLOOR_DB))
+        rasters["valid"] = valid
+    for name in ("outline", "outline_predicted"):
+        if name in columns:
+            rasters[name] = units.signal_from_grey(columns[name].astype(np.float32))
+    if "sampled" in columns:
+        measured = columns["sampled"].astype(bool)
+        rasters["sampled"] = units.signal_from_grey(measured.astype(np.float32))
+        rasters["samples"] = np.where(measured, units.signal_from_gain_db(columns["samples_db"]), np.float32(0.0))
+    kind = MapBatch
+    if "dominant_path_db" in columns:
+        kind, rasters["dominant_path"] = MultipathBatch, units.signal_from_gain_db(columns["dominant_path_db"])
+    return kind(cell_m=cell_m, **{name: _tensor(raster) for name, raster in rasters.items()})
+
+
+def _tensor(raster: np.ndarray) -> torch.Tensor:
+    kind = bool if raster.dtype == bool else np.float32
+    return torch.from_numpy(np.array(raster, dtype=kind, order="C"))[:, None]
+
+
+def from_scenes(
+    scenes: Sequence[Scene],
+    transmitters: Sequence[Transmitter],
+    *,
+    dominant_path: bool = False,
+    measurements: Sequence[Measurements] | None = None,
+) -> MapBatch:
+    """A batch to predict from; nothing in it comes from a true map. Errors as :func:`scene_columns`.
+
+    ``dominant_path``: a :class:`MultipathBatch`, for models that read the dominant-path map. ``measurements``: what was
+    measured of each map, for models that read it; errors as :meth:`Measurements.raster`.
+    """
+    columns = add_physics(scene_columns(scenes, transmitters))
+    if measurements is not None:
+        rasters = [one.raster(scene) for one, scene in zip(measurements, scenes, strict=True)]
+        samples_db, sampled = (np.stack(part) for part in zip(*rasters, strict=True))
+        columns |= {"samples_db": samples_db, "sampled": sampled}
+    return from_columns(add_dominant_path(columns) if dominant_path else columns)
+
+
+def to_radio_maps(signal: torch.Tensor, batch: MapBatch) -> list[RadioMap]:
+    """Predicted (B, 1, H, W) in [-1, 1] to radio maps [dB], valid outdoors."""
+    gain_db = units.gain_db_from_signal(signal.float().cpu().numpy()[:, 0])
+    return [RadioMap(gain, outdoor) for gain, outdoor in zip(gain_db, batch.outdoor.cpu().numpy()[:, 0], strict=True)]
+
+
+def batches(
+    source: Any,
+    batch_size: int,
+    *,
+    shuffle_seed: int | None = None,
+    shuffle_rows: int | None = None,
+    drop_last: bool = False,
+    with_columns: bool = False,
+    factors: Sequence[int] = (1,),
+    outline: OutlineConfig | None = None,
+    measurements: MeasurementsConfig | None = None,
+) -> Iterable[Any]:
+    """One pass over ``source`` as :class:`MapBatch` es of ``batch_size``.
+
+    ``source``: a Ray Dataset (:func:`raymap.data.shards.stream`), the DataIterator of a Ray Train worker, or
+    :class:`~raymap.data.reader.LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16
+    batches), another seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns)
+    instead. ``factors``: every batch is coarsened by one of these, drawn with ``shuffle_seed`` (see
+    :func:`~raymap.data.reader.coarsen`, also for ``outline``). ``measurements``: what was measured is drawn anew, with
+    the same seed, unless they say that it stays.
+    """
+    shuffled = shuffle_seed is not None
+    stream = source.iter_batches(
+        batch_format="numpy",
+        batch_size=batch_size,
+        drop_last=drop_last,
+        local_shuffle_buffer_size=(shuffle_rows or 16 * batch_size) if shuffled else None,
+        local_shuffle_seed=shuffle_seed,
+    )
+    draw = np.random.default_rng(shuffle_seed or 0)
+    for columns in stream:
+        if tuple(factors) != (1,):
+            columns = coarsen(columns, int(draw.choice(factors)), outline)
+        if measurements:
+            columns = measure(columns, measurements, (shuffle_seed or 0) if measurements.redraw else 0)
+        batch = from_columns(columns)
+        yield (batch, columns) if with_columns else batch

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 PLAN_FILE = "plan.json"
-#: Blocks per CPU of the cluster: enough to share the reading evenly, and no more tasks than that needs.
-_BLOCKS_PER_CPU = 4
 
 
 def keep_plan(folder: Place, card_file: str, plan: Settings) -> None:
@@ -119,28 +117,20 @@ def stream(
     resource: str | None = None,
     **kwargs: Any,
 ) -> Dataset:
-    """A Ray Dataset of what ``function(columns, **kwargs)`` yields for the columns of some rows, in their order.
+    """A Ray Dataset of what ``function(columns, **kwargs)`` yields for the columns of each row, in the order of rows.
 
-    ``materialize``: keep it in the object store; otherwise every pass over it calls the function again. ``resource``:
-    a custom resource of which every task takes one.
+    A task and a block for every row, so that blocks are the same on a cluster of any size. ``materialize``: keep it in
+    the object store; otherwise every pass over it calls the function again. ``resource``: a custom resource of which
+    every task takes one.
     """
     import ray.data
 
-    num_blocks = _BLOCKS_PER_CPU * max(1, int(_cluster_cpus()))
-    dataset = ray.data.from_items(list(rows), override_num_blocks=min(len(rows), num_blocks))
+    dataset = ray.data.from_items(list(rows), override_num_blocks=len(rows))
     dataset.context.execution_options.preserve_order = True
     dataset = dataset.map_batches(
         function, batch_size=None, fn_kwargs=kwargs, **({"resources": {resource: 1}} if resource else {})
     )
     return dataset.materialize() if materialize else dataset
-
-
-def _cluster_cpus() -> float:
-    import ray
-
-    if not ray.is_initialized():
-        ray.init()
-    return ray.cluster_resources().get("CPU", 1)
 
 
 def _progress(dataset: Dataset, what: str, total: int) -> Iterable[dict[str, Any]]:

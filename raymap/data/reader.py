@@ -1,7 +1,7 @@
 """Reading a dataset shard by shard, with everything a model or a metric may need computed on the way. No Ray here.
 
 ``raymap.data.shards.stream`` runs :class:`ShardReader` on Ray Data; without a cluster, ``ShardReader(...).load()``
-holds a whole split in memory. :func:`batches` reads either.
+holds a whole split in memory. :func:`raymap.data.batch.batches` reads either.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ import pyarrow as pa
 from raymap import units
 from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import shard_file
-from raymap.data.batch import MapBatch
-from raymap.data.columns import add_dominant_path, add_physics, from_columns
+from raymap.data.columns import add_dominant_path, add_physics
 from raymap.data.measurements import measure
 from raymap.data.schema import FAILURES_FILE, DatasetCard, require_multipath, to_columns
 from raymap.data.shard_file import SetAside
@@ -174,7 +173,7 @@ def _some_scenes(scenes: Sequence[str], num: int | None) -> frozenset[str] | Non
 
 
 class LoadedMaps:
-    """Columns in memory with the part of Ray's DataIterator that :func:`batches` uses."""
+    """Columns in memory with the part of Ray's DataIterator that :func:`raymap.data.batch.batches` uses."""
 
     def __init__(self, columns: dict[str, np.ndarray]) -> None:
         self.columns = columns
@@ -238,41 +237,3 @@ def _coarse_map(columns: Mapping[str, np.ndarray], index: int, factor: int) -> d
     if "outline_predicted" in columns:
         made["outline_predicted"] = blocks(columns["outline_predicted"][index], factor).mean(-1)
     return made
-
-
-def batches(
-    source: Any,
-    batch_size: int,
-    *,
-    shuffle_seed: int | None = None,
-    shuffle_rows: int | None = None,
-    drop_last: bool = False,
-    with_columns: bool = False,
-    factors: Sequence[int] = (1,),
-    outline: OutlineConfig | None = None,
-    measurements: MeasurementsConfig | None = None,
-) -> Iterable[Any]:
-    """One pass over ``source`` as :class:`MapBatch` es of ``batch_size``.
-
-    ``source``: a Ray Dataset (:func:`raymap.data.shards.stream`), the DataIterator of a Ray Train worker, or
-    :class:`LoadedMaps`. ``shuffle_seed``: mix rows within a window of ``shuffle_rows`` (default 16 batches), another
-    seed for every epoch; None keeps the order. ``with_columns``: yield (batch, physical columns) instead. ``factors``:
-    every batch is coarsened by one of these, drawn with ``shuffle_seed`` (see :func:`coarsen`, also for ``outline``).
-    ``measurements``: what was measured is drawn anew, with the same seed, unless they say that it stays.
-    """
-    shuffled = shuffle_seed is not None
-    stream = source.iter_batches(
-        batch_format="numpy",
-        batch_size=batch_size,
-        drop_last=drop_last,
-        local_shuffle_buffer_size=(shuffle_rows or 16 * batch_size) if shuffled else None,
-        local_shuffle_seed=shuffle_seed,
-    )
-    draw = np.random.default_rng(shuffle_seed or 0)
-    for columns in stream:
-        if tuple(factors) != (1,):
-            columns = coarsen(columns, int(draw.choice(factors)), outline)
-        if measurements:
-            columns = measure(columns, measurements, (shuffle_seed or 0) if measurements.redraw else 0)
-        batch: MapBatch = from_columns(columns)
-        yield (batch, columns) if with_columns else batch

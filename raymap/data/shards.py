@@ -3,7 +3,7 @@
 ::
 
     generate, make  plan ──► work items ──► rows() on any node ──► a shard each ──► dataset.json
-    stream          shards ──► read, check ──► line of sight ──► k² outline ──► batches() ──► MapBatch
+    stream          shards ──► read, check ──► line of sight ──► k² outline ──► batch.batches() ──► MapBatch
     write_outlines  shards ──► read, check ──► line of sight ──► model actors ──► a sidecar per shard
 
 Folders must be reachable under one path from every node of the cluster, or lie in a bucket.
@@ -21,7 +21,7 @@ import numpy as np
 
 from raymap.config import MeasurementsConfig, OutlineConfig, Settings
 from raymap.data import parallel, shard_file, sources
-from raymap.data.reader import ShardReader, batches, quarantined
+from raymap.data.reader import ShardReader, quarantined
 from raymap.data.schema import CARD_FILE, FAILURES_FILE, DatasetCard, Failure, Split, fingerprint
 from raymap.data.shard_file import Footer
 from raymap.propagation import city
@@ -30,7 +30,7 @@ from raymap.storage import Place, place, write_text
 if TYPE_CHECKING:
     from raymap.data.parallel import Dataset
 
-__all__ = ["batches", "generate", "make", "quarantined", "stream", "write", "write_outlines"]
+__all__ = ["generate", "make", "quarantined", "stream", "write", "write_outlines"]
 
 OUTLINES_FILE = "outlines.json"
 #: Computed from the true map, hence hidden from a model that predicts.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from raymap import units
 from raymap.config import ModelConfig, Settings
 from raymap.data.batch import MapBatch
+from raymap.models import memory
 from raymap.storage import Place, here, place
 
 WEIGHTS_FILE = "model.safetensors"
@@ -142,7 +143,8 @@ def further_seeds(seeds: Sequence[int], purpose: str | int) -> list[int]:
 
 
 def build(config: ModelConfig) -> Predictor:
-    """A fresh model of the config's kind."""
+    """A fresh model of the config's kind. From then on the process keeps freed memory (:mod:`raymap.models.memory`)."""
+    memory.keep()
     return Predictor.classes[config.kind](config)
 
 

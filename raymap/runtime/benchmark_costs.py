@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from raymap.config import DataConfig
-from raymap.data.columns import add_dominant_path, from_columns
+from raymap.data.batch import from_columns
+from raymap.data.columns import add_dominant_path
 from raymap.evaluation.summary import COSTS
 from raymap.models import base
 from raymap.runtime import benchmark_examples, cost, provenance

@@ -9,7 +9,8 @@ import torch
 
 from raymap import units
 from raymap.config import DataConfig
-from raymap.data.columns import add_dominant_path, from_columns
+from raymap.data.batch import from_columns
+from raymap.data.columns import add_dominant_path
 from raymap.data.reader import ShardReader
 from raymap.data.schema import DatasetCard
 from raymap.models import base

@@ -13,8 +13,7 @@ import torch
 from raymap import units
 from raymap.config import MeasurementsConfig, ModelConfig, OutlineConfig
 from raymap.data import shards
-from raymap.data.batch import MapBatch
-from raymap.data.columns import from_columns
+from raymap.data.batch import MapBatch, batches, from_columns
 from raymap.data.schema import DatasetCard, require_multipath
 from raymap.evaluation import metrics, predictions, summary
 from raymap.evaluation.predictions import Predictions
@@ -282,7 +281,7 @@ def fit_laws(
         if not again and base.is_saved(folder, config):
             continue
         floor = base.build(config)
-        floor.prepare(shards.batches(shards.stream(data, split), 64))
+        floor.prepare(batches(shards.stream(data, split), 64))
         base.save(floor, folder)
     return folders
 

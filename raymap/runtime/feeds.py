@@ -15,6 +15,7 @@ import torch
 
 from raymap.config import DataConfig, PointsConfig, PointsScene, Run
 from raymap.data import mesh_file, path_file, point_batch, shards
+from raymap.data.batch import batches
 from raymap.data.path_table import PathTable
 from raymap.data.point_batch import PointBatch
 from raymap.data.schema import DatasetCard
@@ -82,14 +83,14 @@ class MapFeed:
     def epoch(self, seed: int, drop_last: bool = False) -> Iterable[Any]:
         """Sizes of cells as the run asks for."""
         data = self.data
-        return shards.batches(
+        return batches(
             self.train, self.batch_size, shuffle_seed=seed, drop_last=drop_last, factors=data.coarsen,
             outline=data.outline, measurements=data.measurements,
         )  # fmt: skip
 
     def validation(self) -> Iterable[Any]:
         """The first four batches: enough to tell one checkpoint from another."""
-        return () if self.val is None else itertools.islice(shards.batches(self.val, self.batch_size), 4)
+        return () if self.val is None else itertools.islice(batches(self.val, self.batch_size), 4)
 
     def prepared(self, batch: Any, step: int, seed: int) -> Any:
         return batch.augment(torch.Generator().manual_seed(seed)) if self.data.augment else batch

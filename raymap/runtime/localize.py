@@ -19,7 +19,7 @@ import torch
 
 from raymap import units
 from raymap.data import shards
-from raymap.data.columns import from_columns
+from raymap.data.batch import from_columns
 from raymap.data.schema import DatasetCard, require_multipath
 from raymap.evaluation import localization, localization_page, predictions
 from raymap.evaluation.localization import FLOOR_DB, NOISE_DB, NUM_NEIGHBOURS, NUM_POINTS, TRUE_MAPS

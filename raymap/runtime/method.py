@@ -21,7 +21,7 @@ from pydantic import Field
 from raymap import units
 from raymap.config import DataConfig, ModelConfig, Run, Settings, Stage, TrackingConfig, WorkersConfig
 from raymap.data import shards
-from raymap.data.columns import from_columns
+from raymap.data.batch import from_columns
 from raymap.data.schema import CARD_FILE, DatasetCard, require_multipath
 from raymap.data.sources import MapPlan
 from raymap.models import base

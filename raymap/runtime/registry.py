@@ -145,7 +145,8 @@ class _ColumnPredictor:
         import torch
 
         from raymap import units
-        from raymap.data.columns import add_dominant_path, add_physics, from_columns
+        from raymap.data.batch import from_columns
+        from raymap.data.columns import add_dominant_path, add_physics
 
         columns = add_physics({name: np.asarray(value) for name, value in columns.items()})
         if self.model.config.reads("dominant_path"):

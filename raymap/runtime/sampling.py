@@ -16,8 +16,7 @@ from pydantic import Field
 
 from raymap import units
 from raymap.config import Settings
-from raymap.data.batch import MapBatch
-from raymap.data.columns import from_columns
+from raymap.data.batch import MapBatch, from_columns
 from raymap.data.reader import LoadedMaps, ShardReader
 from raymap.data.schema import DatasetCard
 from raymap.evaluation import uncertainty

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from raymap.config import Run
 from raymap.models import base
 from raymap.runtime import feeds, sharded
+from raymap.runtime.ahead import ahead
 from raymap.runtime.progress import Progress, Stopwatch
 
 STATE_FILE = "state.pt"
@@ -129,23 +132,25 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.optim.precision == "bf16")
 
     def stream(self):
-        """Endless (batch) of this worker from the current position; epoch e is shuffled by (seed, e)."""
+        """Endless (batch) of this worker from the current position, made while the last one is worked on."""
+        for epoch, batch_index, batch in ahead(self._batches(self.epoch, self.batch_index)):
+            self.epoch, self.batch_index = epoch, batch_index
+            yield batch
+
+    def _batches(self, epoch: int, skip: int) -> Iterator[tuple[int, int, Any]]:
+        """Endless (epoch, number of its batches with this one, batch); epoch e is shuffled by (seed, e)."""
         while True:
-            shuffle_seed = self.run.seed * 100_003 + self.epoch
-            epoch = self.feed.epoch(shuffle_seed, drop_last=True)
-            seen = 0
-            for index, batch in enumerate(epoch):
-                seen += 1
-                if index < self.batch_index:
-                    continue
-                self.batch_index = index + 1
-                yield batch
-            if not seen:
+            count = 0
+            for batch in self.feed.epoch(self.run.seed * 100_003 + epoch, drop_last=True):
+                count += 1
+                if count > skip:
+                    yield epoch, count, batch
+            if not count:
                 raise ValueError(
                     f"the training split gives worker {self.rank} fewer than one batch of "
                     f"{self.run.data.batch_size // max(self.world, 1)} maps; lower --data.batch_size"
                 )
-            self.epoch, self.batch_index = self.epoch + 1, 0
+            epoch, skip = epoch + 1, 0
 
     def one_step(self, batch) -> dict[str, torch.Tensor]:
         """Every part's optimizer once on this batch."""

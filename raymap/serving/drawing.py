@@ -15,8 +15,7 @@ from torch import Tensor
 
 from raymap import area, units
 from raymap.api import OVERLAP_CELLS, TILE_CELLS
-from raymap.data.batch import MapBatch, symmetry
-from raymap.data.columns import from_scenes
+from raymap.data.batch import MapBatch, from_scenes, symmetry
 from raymap.models import ensemble
 from raymap.models.base import further_seeds
 from raymap.models.interpolation import correct

@@ -36,7 +36,7 @@ def make_batch(shape=(12, 16), num=5):
     columns = columns_of.add_physics(schema.to_columns(schema.to_table(rows)))
     columns["outline"] = rng.random((num, *shape), np.float32)
     columns["outline_predicted"] = rng.random((num, *shape), np.float32)
-    return columns_of.from_columns(columns), columns
+    return batch.from_columns(columns), columns
 
 
 @pytest.mark.parametrize("target", batch.TARGETS)
@@ -47,7 +47,7 @@ def test_a_target_is_never_an_input(target):
 
 
 def test_unknown_and_absent_inputs_are_named():
-    maps = columns_of.from_scenes(*make_scenes())
+    maps = batch.from_scenes(*make_scenes())
     with pytest.raises(ValueError, match="unknown input 'gian'"):
         maps.stack(["gian"])
     with pytest.raises(ValueError, match="no 'outline_predicted'"):
@@ -67,7 +67,7 @@ def test_blind_hides_all_that_the_true_map_tells_and_nothing_else():
     blind = maps.blind()
     assert blind.gain is blind.outline is blind.valid is None
     unknown = {name: values for name, values in columns.items() if name not in ("gain_db", "valid", "outline")}
-    without = columns_of.from_columns(unknown)
+    without = batch.from_columns(unknown)
     assert set(blind.rasters()) == set(without.rasters())
     assert all(torch.equal(raster, getattr(without, name)) for name, raster in blind.rasters().items())
 
@@ -75,7 +75,7 @@ def test_blind_hides_all_that_the_true_map_tells_and_nothing_else():
 @pytest.mark.parametrize("shape", [(12, 16), (9, 5), (8, 8)])
 def test_scenes_and_columns_make_the_same_batch(shape):
     maps, _ = make_batch(shape)
-    direct = columns_of.from_scenes(*make_scenes(shape))
+    direct = batch.from_scenes(*make_scenes(shape))
     assert direct.building.shape == (5, 1, *shape)
     for name, raster in direct.rasters().items():
         assert torch.equal(raster, getattr(maps, name)), name
@@ -89,7 +89,7 @@ def test_values_are_the_physical_ones():
     np.testing.assert_allclose(gain_db[~valid], units.GAIN_FLOOR_DB, atol=1e-4)
     assert torch.equal(maps.outdoor, torch.from_numpy(columns["building_m"] <= 0)[:, None])
     assert (maps.tx.flatten(1) == 1).sum(1).tolist() == [1] * 5
-    back = columns_of.to_radio_maps(maps.gain, maps)
+    back = batch.to_radio_maps(maps.gain, maps)
     np.testing.assert_allclose(back[2].gain_db[back[2].valid], columns["gain_db"][2][back[2].valid], atol=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_slices_and_bad_shapes():
     with pytest.raises(ValueError, match="inside a building"):
         scene = make_scenes()[0][0]
         row, column = np.argwhere(scene.building_m > 0)[0]
-        columns_of.from_scenes([scene], [Transmitter(((column + 0.5) * 4, (row + 0.5) * 4, 1.5))])
+        batch.from_scenes([scene], [Transmitter(((column + 0.5) * 4, (row + 0.5) * 4, 1.5))])
 
 
 def test_openness_is_the_street_that_the_transmitter_sees():
@@ -151,24 +151,24 @@ def test_openness_is_the_street_that_the_transmitter_sees():
     courtyard[11:14, 11:14] = 0.0
     scenes = [Scene("courtyard", grid, courtyard), Scene("field", grid, np.zeros(grid.shape))]
     middle = Transmitter((12.5 * 4, 12.5 * 4, 1.5))
-    openness = columns_of.from_scenes(scenes, [middle, middle]).openness
+    openness = batch.from_scenes(scenes, [middle, middle]).openness
     wanted = [units.signal_from_amount(side_m, 50.0) for side_m in (3 * 4.0, 25 * 4.0)]
     assert openness.shape == (2, 1, 25, 25)
     for values, value in zip(openness, wanted, strict=True):
         torch.testing.assert_close(values, torch.full((1, 25, 25), value))
-    turned = columns_of.from_scenes(scenes, [middle, middle]).turn(6)
+    turned = batch.from_scenes(scenes, [middle, middle]).turn(6)
     assert torch.equal(turned.openness, openness)
 
 
 @pytest.mark.parametrize(("cell_m", "value"), [(0.25, -1.0), (4.0, 0.0), (8.0, 0.25), (64.0, 1.0)])
 def test_the_size_of_a_cell_is_told_in_doublings(cell_m, value):
-    maps = columns_of.from_scenes(*make_scenes(cell_m=cell_m))
+    maps = batch.from_scenes(*make_scenes(cell_m=cell_m))
     assert torch.equal(maps.stack(["cell_size"]), torch.full((5, 1, 12, 16), value))
 
 
 def test_cells_that_no_number_stands_for_are_refused():
     with pytest.raises(ValueError, match=r"0.25 to 64 m.*got 65 m"):
-        columns_of.from_scenes(*make_scenes(cell_m=65.0)).stack(["cell_size"])
+        batch.from_scenes(*make_scenes(cell_m=65.0)).stack(["cell_size"])
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def multipath():
     """A batch with everything, and its columns."""
     _, columns = make_batch((10, 10), num=12)
     columns = columns_of.add_dominant_path(columns)
-    return columns_of.from_columns(columns), columns
+    return batch.from_columns(columns), columns
 
 
 def test_a_plain_batch_has_no_place_for_the_dominant_path_map():
@@ -209,13 +209,13 @@ def test_the_dominant_path_map_is_the_models_vehicles_and_all(multipath):
 
 def test_only_the_dominant_path_map_is_added(multipath):
     maps, columns = multipath
-    plain = columns_of.from_columns({name: values for name, values in columns.items() if name != "dominant_path_db"})
+    plain = batch.from_columns({name: values for name, values in columns.items() if name != "dominant_path_db"})
     assert type(maps) is batch.MultipathBatch and type(plain) is batch.MapBatch
     assert set(maps.rasters()) - set(plain.rasters()) == {"dominant_path"}
     assert all(torch.equal(raster, getattr(maps, name)) for name, raster in plain.rasters().items())
-    direct = columns_of.from_scenes(*make_scenes((10, 10), 12), dominant_path=True)
+    direct = batch.from_scenes(*make_scenes((10, 10), 12), dominant_path=True)
     assert torch.equal(direct.dominant_path, maps.dominant_path)
-    assert type(columns_of.from_scenes(*make_scenes((10, 10), 12))) is batch.MapBatch
+    assert type(batch.from_scenes(*make_scenes((10, 10), 12))) is batch.MapBatch
 
 
 def test_a_multipath_batch_stays_one_whatever_is_done_to_it(multipath):

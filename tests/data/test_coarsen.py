@@ -5,9 +5,10 @@ import pytest
 
 from raymap.config import OutlineConfig
 from raymap.data import schema, sites
+from raymap.data.batch import batches
 from raymap.data.columns import add_physics
 from raymap.data.generated import city
-from raymap.data.reader import LoadedMaps, batches, coarsen, true_outline
+from raymap.data.reader import LoadedMaps, coarsen, true_outline
 from raymap.propagation import dominant_path
 from raymap.scene import Grid
 

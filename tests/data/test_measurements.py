@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from raymap import units
 from raymap.config import MeasurementsConfig
 from raymap.data import schema, sites
-from raymap.data.columns import add_physics, from_columns
+from raymap.data.batch import batches, from_columns
+from raymap.data.columns import add_physics
 from raymap.data.generated import city
 from raymap.data.measurements import Measurements, measure
-from raymap.data.reader import LoadedMaps, batches
+from raymap.data.reader import LoadedMaps
 from raymap.propagation import dominant_path
 from raymap.scene import Grid
 

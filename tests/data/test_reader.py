@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from raymap.data import generated, schema, shards, sites
-from raymap.data.batch import MapBatch, MultipathBatch
-from raymap.data.reader import ShardReader, batches
+from raymap.data.batch import MapBatch, MultipathBatch, batches
+from raymap.data.reader import ShardReader
 from raymap.propagation import dominant_path
 from raymap.scene import Grid, RadioMap
 

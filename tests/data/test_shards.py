@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from raymap.config import OutlineConfig
 from raymap.data import schema, shard_file, shards, sources
-from raymap.data.columns import add_physics, from_columns
-from raymap.data.reader import ShardReader, batches, quarantined
+from raymap.data.batch import batches, from_columns
+from raymap.data.columns import add_physics
+from raymap.data.reader import ShardReader, quarantined
 from raymap.data.schema import DatasetCard, Failure
 from raymap.physics import edges, helmholtz
 from raymap.scene import Grid, RadioMap, Scene, Transmitter

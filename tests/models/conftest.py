@@ -5,11 +5,11 @@ import torch
 
 from raymap.config import MeasurementsConfig, OutlineConfig
 from raymap.data import schema, sites
-from raymap.data.batch import MapBatch
+from raymap.data.batch import MapBatch, batches
 from raymap.data.columns import add_physics
 from raymap.data.generated import city
 from raymap.data.measurements import measure
-from raymap.data.reader import LoadedMaps, batches, true_outline
+from raymap.data.reader import LoadedMaps, true_outline
 from raymap.propagation import dominant_path
 from raymap.scene import Grid
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from raymap.data.batch import CHANNELS, symmetry
+from raymap.data.batch import CHANNELS, batches, symmetry
 from raymap.data.columns import add_dominant_path
-from raymap.data.reader import LoadedMaps, batches
+from raymap.data.reader import LoadedMaps
 from raymap.models.cell_law import OF_A_CELL, CellLaw
 from raymap.models.pathloss import LogDistance
 

@@ -13,8 +13,7 @@ from pydantic import BaseModel, ValidationError
 import raymap.models  # noqa: F401  (registers every kind)
 from raymap import outside, recipes
 from raymap.config import ModelConfig, Run
-from raymap.data.batch import MapBatch
-from raymap.data.reader import batches
+from raymap.data.batch import MapBatch, batches
 from raymap.models import base
 from raymap.models.base import Predictor
 from raymap.models.path_predictor import PathPredictor

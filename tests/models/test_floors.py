@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from raymap import units
-from raymap.data.columns import add_physics, from_columns
+from raymap.data.batch import from_columns
+from raymap.data.columns import add_physics
 from raymap.models.pathloss import Cell3gpp, FreeSpace, LogDistance
 from raymap.physics import pathloss
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raymap.data.reader import batches
+from raymap.data.batch import batches
 from raymap.models.cell_law import CellLaw
 from raymap.models.interpolation import Corrected, Kriging, NearestMeasurement
 

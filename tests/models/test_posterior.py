@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raymap import recipes
-from raymap.data.reader import batches
+from raymap.data.batch import batches
 from raymap.models import base, posterior
 from raymap.models.radiodiff import RadioDiff
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from raymap import diffusion
-from raymap.data.batch import INPUTS, TARGETS, symmetry
-from raymap.data.reader import batches
+from raymap.data.batch import INPUTS, TARGETS, batches, symmetry
 from raymap.models.cell_law import CellLaw
 from raymap.models.k2 import K2
 from raymap.models.radiodiff import RadioDiff

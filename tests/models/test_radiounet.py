@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from raymap import units
-from raymap.data.batch import MEASURED
-from raymap.data.reader import batches
+from raymap.data.batch import MEASURED, batches
 from raymap.models.radiounet import RadioUNet
 from raymap.models.regression import Regression
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from raymap import gaussian_diffusion
-from raymap.data.batch import symmetry
-from raymap.data.reader import batches
+from raymap.data.batch import batches, symmetry
 from raymap.models.rmdm import Rmdm
 from raymap.physics import helmholtz
 from raymap.units import grey_from_signal

@@ -8,8 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from raymap import units
-from raymap.data.columns import from_columns
-from raymap.data.reader import batches
+from raymap.data.batch import batches, from_columns
 from raymap.models.regression import Regression
 from raymap.models.rmegan import GLOBAL, LOCAL, RmeGan, Weights
 from raymap.physics import pathloss

@@ -7,7 +7,7 @@ import torch
 
 from raymap import recipes
 from raymap.config import MeasurementsConfig, from_command_line
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.models import base
 from raymap.models.cell_law import CellLaw
 from raymap.runtime.method import K2Job

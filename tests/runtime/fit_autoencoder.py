@@ -1,6 +1,6 @@
 """A driver for the restart tests: trains the debug autoencoder.
 
-Usage: fit_autoencoder.py STORAGE DATA NUM_STEPS WORKERS [spread].
+Usage: fit_autoencoder.py STORAGE DATA NUM_STEPS WORKERS [spread] [anew].
 """
 
 import sys
@@ -15,7 +15,7 @@ if __name__ == "__main__":
     job = recipes.k2("debug").model_copy(
         update={
             "storage": storage,
-            "data": DataConfig(folder=data, batch_size=4),
+            "data": DataConfig(folder=data, batch_size=4, materialize="anew" not in sys.argv),
             "workers": WorkersConfig(num=num_workers, spread="spread" in sys.argv),
         }
     )

@@ -7,7 +7,7 @@ import torch
 from raymap import units
 from raymap.config import DataConfig, MeasurementsConfig
 from raymap.data import schema, shards
-from raymap.data.columns import from_columns
+from raymap.data.batch import from_columns
 from raymap.data.schema import DatasetCard
 from raymap.models import base
 from raymap.models.interpolation import NearestMeasurement

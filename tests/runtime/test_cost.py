@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from raymap.data import generated, sites
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.evaluation import summary
 from raymap.models.base import Predictor
 from raymap.models.cell_law import CellLaw

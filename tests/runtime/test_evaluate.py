@@ -9,7 +9,7 @@ import pytest
 from raymap import units
 from raymap.config import MeasurementsConfig
 from raymap.data import schema
-from raymap.data.columns import from_columns
+from raymap.data.batch import from_columns
 from raymap.data.reader import ShardReader
 from raymap.evaluation import summary
 from raymap.evaluation.predictions import Predictions, file_stem

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from raymap.data import schema, shards, sources
-from raymap.data.columns import from_columns
+from raymap.data.batch import from_columns
 from raymap.data.reader import ShardReader
 from raymap.data.sources import Counts
 from raymap.evaluation import localization

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from raymap.data import shards
+from raymap.data.batch import batches
 from raymap.models.pathloss import FreeSpace, LogDistance
 from raymap.runtime import promote
 from raymap.runtime.promote import KEY, Promotion, decide
@@ -47,7 +48,7 @@ def test_promotion_moves_the_alias_once_and_says_why_not_the_other_time(
     data = write_towns(tmp_path / "data", test=[row for seed in range(7) for row in town(seed)])
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     law = LogDistance(LogDistance.Config())
-    law.prepare(shards.batches(shards.stream(data, "test"), 64))
+    law.prepare(batches(shards.stream(data, "test"), 64))
     client = register_model(tmp_path / "first", uri, FreeSpace(FreeSpace.Config()))
     register_model(tmp_path / "second", uri, law)
     assert aliases(client) == {"champion": "1", "challenger": "2"}

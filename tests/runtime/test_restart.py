@@ -1,4 +1,4 @@
-"""Training survives kill -9 of its driver, of a worker, of a node: it goes on, and ends where it would have."""
+"""Two workers survive kill -9 of their driver, of one of them, of a node: they go on, and end where they would have."""
 
 import contextlib
 import os
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.ray
 class Training:
     """The driver in a process group of its own, with its output in a file."""
 
-    def __init__(self, folder: Path, data: Path, num_workers: int = 1, nodes: Nodes | None = None) -> None:
+    def __init__(self, folder: Path, data: Path, *options: str, nodes: Nodes | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.log = folder, folder / f"driver-{time.monotonic_ns()}.log"
-        command = [sys.executable, str(DRIVER), str(folder), str(data), str(NUM_STEPS), str(num_workers)]
+        command = [sys.executable, str(DRIVER), str(folder), str(data), str(NUM_STEPS), "2", *options]
         environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         if nodes is not None:
-            self.process = nodes.head.run([*command, "spread"], self.log)
+            self.process = nodes.head.run(command, self.log)
             return
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
@@ -107,10 +107,11 @@ def assert_same_outcome(log: str, folder: Path, uninterrupted) -> None:
 
 
 def test_killed_driver_resumes_by_the_same_command_and_ends_the_same(tmp_path, tiny_city, uninterrupted):
-    first = Training(tmp_path / "runs", tiny_city)
+    """Maps that are prepared anew in every epoch come in the order of those that are kept."""
+    first = Training(tmp_path / "runs", tiny_city, "anew")
     first.wait_for_checkpoint()
     first.kill()
-    second = Training(tmp_path / "runs", tiny_city)
+    second = Training(tmp_path / "runs", tiny_city, "anew")
     log = second.end()
     resumed_at = int(last(r"resumed at step (\d+)", log))
     assert 0 < resumed_at < NUM_STEPS
@@ -131,7 +132,7 @@ def nodes(tiny_city, quiet_machine):
 
 def test_a_node_that_is_lost_costs_steps_since_the_last_checkpoint(tmp_path, tiny_city, uninterrupted, nodes):
     """A worker on each node; one ends without a word, and another takes its place later: nobody does anything."""
-    training = Training(tmp_path / "runs", tiny_city, 2, nodes)
+    training = Training(tmp_path / "runs", tiny_city, "spread", nodes=nodes)
     training.wait_for_checkpoint()
     assert [len(node.processes("RayTrainWorker")) for node in nodes.nodes] == [1, 1]
     nodes.nodes[1].kill()
@@ -139,8 +140,7 @@ def test_a_node_that_is_lost_costs_steps_since_the_last_checkpoint(tmp_path, tin
     log = training.end()
     told_before = int(last(r"step (\d+)/", log[: log.index("resumed at")]))
     assert told_before - 2 * 20 <= int(last(r"resumed at step (\d+)", log)) < NUM_STEPS
-    assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
-    assert final_loss(log) == pytest.approx(final_loss(uninterrupted[0]), rel=0.15)
+    assert_same_outcome(log, tmp_path / "runs", uninterrupted)
     nodes.wait_for(2)
 
 
@@ -167,16 +167,64 @@ def test_data_is_prepared_where_the_resource_is(nodes, tmp_path):
     assert "None " in log.read_text(), "without a resource any node will do"
 
 
+DEALT = """
+import threading
+
+import ray
+from raymap.config import WorkersConfig
+from raymap.data import parallel
+from raymap.runtime import cluster, train
+
+cluster.connect()
+nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+def where(columns):
+    import time
+
+    import numpy as np
+
+    time.sleep(0.1)  # or one node would be done before the other has begun
+    num = len(columns["row"])
+    maps = np.zeros((num, 500_000), np.uint8)  # what is below 100 KB lies at the driver and is near to nobody
+    yield {"row": columns["row"], "node": [ray.util.get_node_ip_address()] * num, "map": maps}
+
+for near in (False, True):
+    made = parallel.stream(where, [{"row": n} for n in range(40)], materialize=True)
+    config = train.data_config(WorkersConfig(num=2, near_data=near))
+    dealt = config.configure({"train": made}, 2, None, [*nodes.values()])
+    got = [None, None]
+
+    def take(worker):
+        got[worker] = list(dealt[worker]["train"].iter_rows())
+
+    threads = [threading.Thread(target=take, args=(worker,)) for worker in range(2)]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    on_node = [sum(row["node"] == ip for rows in got for row in rows) for ip in nodes]
+    local = [sum(row["node"] == ip for row in rows) for rows, ip in zip(got, nodes)]
+    print("near" if near else "same", *(row["row"] for row in got[0]))
+    print("local", sum(local), "of", sum(min(20, count) for count in on_node))
+"""
+
+
+def test_maps_are_dealt_out_in_the_same_order_or_by_where_they_are(nodes, tmp_path):
+    """The default does not look at nodes, and gives worker 0 every second block; ``near_data`` does."""
+    log = tmp_path / "dealt.log"
+    assert nodes.head.run([sys.executable, "-c", DEALT], log).wait(timeout=120) == 0, log.read_text()
+    text = log.read_text()
+    assert f"same {' '.join(map(str, range(0, 40, 2)))}\n" in text
+    (by_chance, _), (near, possible) = ((int(a), int(b)) for a, b in re.findall(r"local (\d+) of (\d+)", text))
+    assert near > by_chance and near >= 0.7 * possible
+
+
 @pytest.mark.skipif(reason_against() is None, reason="a whole node is lost above, and so its worker")
 def test_killed_worker_is_replaced_from_the_last_checkpoint(tmp_path, tiny_city, uninterrupted):
-    """One of two data-parallel workers; both restart, and two workers reach what one worker reached."""
-    training = Training(tmp_path / "runs", tiny_city, num_workers=2)
+    """Both workers restart."""
+    training = Training(tmp_path / "runs", tiny_city)
     training.wait_for_checkpoint()
     training.workers()[0].kill()
     log = training.end()
     assert 0 < int(last(r"resumed at step (\d+)", log)) < NUM_STEPS
-    assert f"step {NUM_STEPS}/{NUM_STEPS}" in log
-    assert final_loss(log) == pytest.approx(final_loss(uninterrupted[0]), rel=0.15)
+    assert_same_outcome(log, tmp_path / "runs", uninterrupted)
 
 
 def test_a_finished_run_is_not_trained_again(uninterrupted, tiny_city):

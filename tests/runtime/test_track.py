@@ -9,8 +9,8 @@ import pytest
 
 import raymap
 from raymap.data import generated, sites
-from raymap.data.batch import MultipathBatch
-from raymap.data.columns import from_scenes, scene_columns
+from raymap.data.batch import MultipathBatch, from_scenes
+from raymap.data.columns import scene_columns
 from raymap.models.cell_law import CellLaw
 from raymap.runtime import track
 from raymap.runtime.registry import _ColumnPredictor

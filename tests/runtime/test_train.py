@@ -9,7 +9,7 @@ import torch
 
 from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.models.radiodiff import RadioDiff
 from raymap.runtime.feeds import stream_options
 from raymap.runtime.train import _claim, folder_of

@@ -15,7 +15,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 
 from raymap import recipes
 from raymap.config import DataConfig, OptimConfig, WorkersConfig
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.runtime import sharded
 from raymap.runtime import trainer as trainer_module
 from raymap.runtime.trainer import Trainer

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import raymap
-from raymap.data.columns import from_scenes
+from raymap.data.batch import from_scenes
 from raymap.models.pathloss import LogDistance
 from raymap.scene import Transmitter
 from raymap.serving import stages, tiles
