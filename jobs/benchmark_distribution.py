@@ -37,7 +37,7 @@ from raymap.runtime.train import fit, folder_of
 from raymap.runtime.trainer import Trainer
 
 #: Rates at the start of a training that are left out: caches and threads are cold.
-_COLD = 2
+_COLD = 3
 
 
 class Job(Settings):
@@ -93,42 +93,41 @@ def run_of(job: Job, folder: Path, name: str, num_workers: int = 1, batch_size: 
     )  # fmt: skip
 
 
-class Points:
-    """A tracker that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, list[float]] = {}
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """One point of each."""
-        for name, value in values.items():
-            self.told.setdefault(name, []).append(value)
-
-
-def plain(values: dict[str, Any]) -> dict[str, list[float]]:
-    """A training in this process without Ray, its maps in memory; what was logged."""
+def plain(values: dict[str, Any]) -> None:
+    """A training in this process without Ray, its maps in memory."""
     torch.set_num_threads(1)
     run = Run.model_validate(values)
     trainer = Trainer(run, rank=0, world=1)
     reader = {"outline": run.data.outline}
     trainer.feed.train = ShardReader(run.data.folder, "train", **reader).load()
     trainer.feed.val = ShardReader(run.data.folder, "val", **reader).load()
-    points = Points()
-    trainer.tracker, trainer.report = points, lambda metrics, written: None
+    trainer.tracker = track.start(run, folder_of(run), {})
+    trainer.report = lambda metrics, written: None
     trainer.prepare()
     trainer.run_to_end()
-    return points.told
+    trainer.tracker.end("FINISHED")
+
+
+def _history(run: Run) -> dict[str, list[Any]]:
+    """What a run logged: name -> MLflow's points in the order of steps."""
+    tracker = track.Tracker(run.tracking.uri, folder_of(run))
+    names = tracker.client.get_run(tracker.run_id).data.metrics
+    return {
+        name: sorted(tracker.client.get_metric_history(tracker.run_id, name), key=lambda point: point.step)
+        for name in names
+    }
+
+
+def _values(history: dict[str, list[Any]]) -> dict[str, list[float]]:
+    return {name: [point.value for point in points] for name, points in history.items()}
 
 
 def on_ray(run: Run) -> dict[str, Any]:
     """The same by :func:`fit`; what was logged, when the call was made and how large a checkpoint is."""
     begun = time.time()
     model = fit(run)
-    tracker = track.Tracker(run.tracking.uri, folder_of(run))
-    names = tracker.client.get_run(tracker.run_id).data.metrics
-    history = {name: tracker.client.get_metric_history(tracker.run_id, name) for name in names}
-    told = {name: [point.value for point in sorted(points, key=lambda p: p.step)] for name, points in history.items()}
-    first = min(point.timestamp for point in history["samples_per_s"]) / 1000
+    history = _history(run)
+    told, first = _values(history), history["samples_per_s"][0].timestamp / 1000
     ten_s = run.optim.log_every * run.data.batch_size / told["samples_per_s"][0]
     (checkpoint, *_) = sorted((model.parent / "checkpoints").rglob("state.pt"))
     size = sum(file.stat().st_size for file in checkpoint.parent.iterdir())
@@ -141,10 +140,10 @@ def overhead(job: Job, folder: Path) -> dict[str, Any]:
     steps_ms: dict[str, list[float]] = {"plain": [], "ray": []}
     waits, ray = [], {}
     for turn in range(job.repeats):
-        run = run_of(job, folder, f"ray-{turn}")
-        values = run.model_dump(mode="json")
+        alone, run = (run_of(job, folder, f"{name}-{turn}") for name in ("plain", "ray"))
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            steps_ms["plain"] += _steps_ms(run, process.submit(plain, values).result())
+            process.submit(plain, alone.model_dump(mode="json")).result()
+        steps_ms["plain"] += _steps_ms(alone, _values(_history(alone)))
         ray = on_ray(run)
         steps_ms["ray"] += _steps_ms(run, ray["told"])
         waits += ray["told"]["data_wait_share"][_COLD:]

@@ -142,7 +142,7 @@ def lost(job: Job, training: Training, node: Node) -> None:
 
 
 def shrink(job: Job, training: Training, node: Node) -> None:
-    """A node ends and does not come back; the training may go on with one worker."""
+    """A node ends and does not come back; the one that is left has room for one worker only."""
     node.kill()
 
 
@@ -224,7 +224,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         for drill in ("undisturbed", *chosen):
             is_full = drill == "store"
             with Nodes(cpus=4, object_store_mb=job.store_mb if is_full else 200) as nodes:
-                options = ("--workers.least", "1") if drill == "shrink" else ()
+                options = ("--workers.least", "1", "--workers.cpus_each", "3") if drill == "shrink" else ()
                 data = folder / ("many" if is_full else "data")
                 training = Training(job, nodes, data, folder / drill, *options)
                 if drill == "random":
