@@ -50,8 +50,8 @@ def page(found: Mapping[str, Any]) -> str:
         "",
         f"`{found['command']}`, commit {found['commit']}, {found['hardware']}, {found['num_steps']} steps each.",
         "",
-        "**Ray against a plain loop**, one worker, the same network, batches, thread and tracking, in turns; the first 30 "
-        "steps are left out:",
+        "**Ray against a plain loop**, one worker, the same network, batches, thread and tracking, in turns; the first "
+        "30 steps are left out:",
         "",
         *table(["", "step, median [ms]", "10 to 90 %"], [
             [title, f"{step[name]:.1f}", f"{spread[name][0]:.1f} to {spread[name][1]:.1f}"]
